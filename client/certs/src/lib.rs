@@ -1,0 +1,2 @@
+//! Certificate databases: what they hold, who may use them, and how certificates are made.
+#![forbid(unsafe_code)]

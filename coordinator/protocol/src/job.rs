@@ -1,0 +1,251 @@
+//! What coordinator and worker say to each other.
+//!
+//! They share one socket pair that is made before either of them hears a foreign byte. Each message
+//! is one frame: a big-endian 32-bit length, then the message in postcard's encoding. The first
+//! message is the coordinator's [`ToWorker::Configure`], answered by [`FromWorker::Ready`] or
+//! [`FromWorker::NotReady`]; after that jobs overlap freely and are told apart by [`JobId`]. The end
+//! of the stream means that the other side is gone: the worker then kills every job and exits.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::target::TargetName;
+
+/// The largest frame either side accepts, in bytes. A request may unpack to 64 MiB by default and a
+/// result holds at most a few modules, so this leaves room for a raised request limit.
+pub const MAX_FRAME: usize = 256 << 20;
+
+/// Tells the jobs of one worker apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobId(pub u64);
+
+/// From the coordinator to the worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The first message, and the only one of its kind.
+    Configure(Configuration),
+    /// Run a job; answered by exactly one [`FromWorker::Done`] with the same id.
+    Run {
+        /// Chosen by the coordinator, never used twice.
+        id: JobId,
+        /// What to run.
+        job: Box<Job>,
+    },
+    /// The client went away: kill the job's whole tree. Its `Done` still comes.
+    Cancel {
+        /// The job to kill; one that is already done is ignored.
+        id: JobId,
+    },
+}
+
+/// From the worker to the coordinator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The worker can take jobs.
+    Ready(Readiness),
+    /// The worker cannot work under this configuration; it exits after saying so.
+    NotReady {
+        /// What happened, why, and what to do, in one paragraph.
+        reason: String,
+    },
+    /// A job left the queue of slots and its jail is being prepared.
+    Started {
+        /// The job.
+        id: JobId,
+    },
+    /// A job ended.
+    Done {
+        /// The job.
+        id: JobId,
+        /// How.
+        report: Box<Report>,
+    },
+}
+
+/// All that the worker needs to know before the first job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Where to look for targets: `/` and unpacked distribution roots.
+    pub roots: Vec<PathBuf>,
+    /// Targets to serve; empty means all that are found.
+    pub releases: Vec<ReleaseChoice>,
+    /// Architecture served, when it is not this host's (`-a`).
+    pub arch: Option<String>,
+    /// A stap to run instead of the root's own (`SYSTEMTAP_STAP`).
+    pub stap: Option<PathBuf>,
+    /// Options added in front of every job's own (`-B -D -I -R` of the server), already in argv form.
+    pub server_options: Vec<String>,
+    /// The policy file's text.
+    pub policy: String,
+    /// Jobs that may run at the same time.
+    pub slots: usize,
+    /// Where warm state is kept between runs; made by the worker with mode 0700.
+    pub cache: PathBuf,
+    /// Parent of anything that must be on a file system for a while (`TMPDIR`).
+    pub temporary: PathBuf,
+    /// Keep each job's workspace for inspection below `temporary` (`-k`).
+    pub keep: bool,
+}
+
+/// One `-r` of the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReleaseChoice {
+    /// A release whose build tree is `/lib/modules/REL/build` of a root.
+    Release(String),
+    /// A build tree; its release is read from `include/config/kernel.release`.
+    BuildTree(PathBuf),
+}
+
+/// What the worker found and what it can enforce.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Targets that it serves, sorted by name.
+    pub targets: Vec<Target>,
+    /// Build trees it saw and does not serve, with the reason.
+    pub unusable: Vec<Unusable>,
+    /// Every isolation layer, in the order in which a job meets them.
+    pub layers: Vec<Layer>,
+}
+
+/// A kernel that modules can be built for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// What clients ask for.
+    pub name: TargetName,
+    /// The root whose compiler and stap are used.
+    pub root: PathBuf,
+    /// The kernel build tree, inside the root.
+    pub build_tree: PathBuf,
+    /// The stap that runs, inside the root (or the override).
+    pub stap: PathBuf,
+    /// Its version as `stap --version` says, for example `5.6`.
+    pub stap_version: String,
+    /// The compiler that the build tree asks for, for example `x86_64-linux-gnu-gcc-15`.
+    pub compiler: String,
+    /// Names this exact build: differs when the release is the same but the headers are not.
+    pub build_id: String,
+}
+
+/// A build tree that is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unusable {
+    /// Where it is.
+    pub build_tree: PathBuf,
+    /// Why, and what would help.
+    pub reason: String,
+}
+
+/// One layer of isolation on this host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Its name in policies and reports, for example `landlock`.
+    pub name: String,
+    /// Whether jobs run under it.
+    pub state: LayerState,
+    /// What exactly is in force, or why it is not and what would change that.
+    pub detail: String,
+}
+
+/// Whether a layer is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LayerState {
+    /// Tried, and found to hold.
+    Enforced,
+    /// This host cannot give it; the policy does not require it.
+    Absent,
+}
+
+/// One compile, for one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The request that it belongs to, as it appears in the logs.
+    pub request: String,
+    /// What to build for; one of [`Readiness::targets`].
+    pub target: TargetName,
+    /// stap's arguments after the server's own, checked by the coordinator's intake; bytes, because
+    /// a script argument need not be UTF-8.
+    pub arguments: Vec<Vec<u8>>,
+    /// The client's files, at paths relative to the job's working directory.
+    pub files: Vec<InputFile>,
+    /// Locale variables for the job's environment.
+    pub locale: Vec<(String, String)>,
+}
+
+/// A file that goes into the job's working directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFile {
+    /// Relative, normal components only.
+    pub path: PathBuf,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// What happened.
+    pub outcome: Outcome,
+    /// What stap wrote to stdout, up to the policy's bound. Paths are those inside the jail.
+    pub stdout: Vec<u8>,
+    /// What stap wrote to stderr, up to the policy's bound.
+    pub stderr: Vec<u8>,
+    /// Results, taken by an allow-list of names from the job's output directory.
+    pub files: Vec<OutputFile>,
+    /// Directories inside the jail whose names mean nothing to the client; they become `<server>`.
+    pub private_directories: Vec<PathBuf>,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// A result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// A file name without any directory.
+    pub name: String,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+/// The end of a job. A failed compile is an outcome like any other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// stap ended by itself.
+    Exited {
+        /// Its exit status.
+        code: i32,
+    },
+    /// stap was ended by a signal that we did not send.
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// A limit of the policy was hit and the whole tree was killed.
+    LimitReached {
+        /// Which limit, as it is named in the policy, for example `wall`.
+        limit: String,
+        /// Its value with its unit, for example `300 s`.
+        value: String,
+        /// The policy class that set it.
+        class: String,
+    },
+    /// The coordinator asked for it.
+    Cancelled,
+    /// The worker could not run it; the job itself is not to blame.
+    WorkerFault {
+        /// What broke, for the log; peers get a general sentence.
+        reason: String,
+    },
+}
+
+/// What a job used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// From the start of the jail to the end of its last process.
+    pub wall: Duration,
+    /// User and system time of the whole tree.
+    pub cpu: Duration,
+    /// Peak memory of the whole tree in bytes, where the host can tell.
+    pub peak_memory: Option<u64>,
+}

@@ -1,0 +1,2 @@
+//! stap-serverd: accepts compile requests, checks them, and hands them to the worker.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! What operators allow: limits, layers, options; read from TOML, checked before use.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Gives up everything a compile job does not need, then becomes the job.

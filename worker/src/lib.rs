@@ -1,0 +1,2 @@
+//! Runs passes 1-4 for the kernel targets of this host, each job in a jail.
+#![forbid(unsafe_code)]
