@@ -1,2 +1,23 @@
 //! What operators allow: limits, layers, options; read from TOML, checked before use.
+//!
+//! A policy is a class with a name. Three come with the program and their files lie beside this
+//! source: [`STRICT`](builtin::STRICT), [`SHARED_HOST`](builtin::SHARED_HOST), the default, and
+//! [`PERSONAL`](builtin::PERSONAL). An operator's own file has the same form and must name every
+//! field, so that nothing is in force that cannot be read in one place.
+//!
+//! This crate only says what is wanted. The coordinator applies [`Request`], [`Options`] and
+//! [`Admission`]; the worker applies [`Layers`], [`Limits`] and [`Slots`].
 #![forbid(unsafe_code)]
+
+pub mod builtin;
+mod fault;
+mod layers;
+mod options;
+mod policy;
+mod quantity;
+
+pub use fault::PolicyError;
+pub use layers::{Demand, Layers};
+pub use options::{OptionName, Options, Privilege};
+pub use policy::{Admission, ClassName, Limits, OnFlood, Policy, Request, Slots};
+pub use quantity::{Count, Size, Time};

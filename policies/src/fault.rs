@@ -1,0 +1,106 @@
+//! What is wrong with a policy file, shown under the offending word.
+
+use std::fmt;
+use std::ops::Range;
+
+/// Why a text is no policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyError {
+    reason: String,
+    place: Option<Place>,
+}
+
+/// Where in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    line: usize,
+    column: usize,
+    text: String,
+    width: usize,
+}
+
+impl PolicyError {
+    /// A fault of the whole text.
+    pub(crate) fn whole(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            place: None,
+        }
+    }
+
+    pub(crate) fn from_toml(text: &str, error: &toml::de::Error) -> Self {
+        let place = error.span().and_then(|span| Place::of(text, &span));
+        Self {
+            reason: error.message().trim().replace('\n', ", "),
+            place,
+        }
+    }
+
+    /// What is wrong, without the place.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The line, counted from 1, where the fault can be pinned to one.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.place.as_ref().map(|place| place.line)
+    }
+
+    /// The column in characters, counted from 1, where the fault can be pinned to one.
+    #[must_use]
+    pub fn column(&self) -> Option<usize> {
+        self.place.as_ref().map(|place| place.column)
+    }
+}
+
+impl Place {
+    fn of(text: &str, span: &Range<usize>) -> Option<Self> {
+        let before = text.get(..span.start)?;
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line_text = text[start..].lines().next().unwrap_or_default();
+        let column = text[start..span.start].chars().count() + 1;
+        let shown = text.get(span.clone())?.lines().next().unwrap_or_default();
+        Some(Self {
+            line: before.matches('\n').count() + 1,
+            column,
+            text: line_text.chars().take(MAX_SHOWN).map(harmless).collect(),
+            width: shown.chars().count().clamp(1, MAX_SHOWN),
+        })
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+/// `line 7, column 8: what is wrong`, then the line itself with the word marked.
+impl fmt::Display for PolicyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Place {
+            line,
+            column,
+            text,
+            width,
+        }) = &self.place
+        else {
+            return formatter.write_str(&self.reason);
+        };
+        let gutter = line.to_string().len();
+        writeln!(formatter, "line {line}, column {column}: {}", self.reason)?;
+        writeln!(formatter, "{line} | {text}")?;
+        let (indent, mark) = (column - 1, "^".repeat(*width));
+        write!(formatter, "{:gutter$} | {:indent$}{mark}", "", "")
+    }
+}
+
+/// A tab would move the mark, and a control character could move the reader's cursor.
+fn harmless(character: char) -> char {
+    if character.is_control() {
+        ' '
+    } else {
+        character
+    }
+}
+
+/// Lines and marks are cut here; a longer one would not help the reader.
+const MAX_SHOWN: usize = 160;
