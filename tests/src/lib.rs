@@ -1,2 +1,18 @@
-//! The promises of the service, tested on the real thing.
+//! The harness of the tests that need the real thing: built programs, two users, a network.
+//!
+//! [`lab::inside`] runs a test body in a private world (`world` builds it, `init` is its first
+//! process). The body acts as [`lab::User`]s, whose [`command`]s have a clean environment and a
+//! deadline, watches [`process`]es, and waits on conditions ([`wait`]), never on the clock. [`peer`]
+//! holds the ends of a connection that our own programs would never be, [`root`] runs the real stap
+//! side by side with ours, and [`requirement`] decides what may be skipped.
 #![forbid(unsafe_code)]
+
+pub mod command;
+pub mod init;
+pub mod lab;
+pub mod mdns;
+pub mod process;
+pub mod requirement;
+pub mod server;
+pub mod wait;
+pub mod world;

@@ -1,0 +1,343 @@
+//! A test body in its own world, and the people in it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::command::Invocation;
+use crate::process;
+use crate::requirement;
+use crate::wait;
+use crate::world::{self, Sources};
+
+/// The founding example, with the quotes that its first publication lost.
+pub const HELLO: &str = r#"probe begin { printf("Hello World!\n"); exit() }"#;
+
+/// Printed when a body came to its end, so that a body that never ran cannot pass.
+const FINISHED: &str = "lab: the body came to its end";
+
+/// Runs a test body in a fresh lab: a network, a host name, a pid space, homes, `/etc/systemtap` and
+/// `/tmp` that nobody else sees.
+///
+/// The calling test starts itself again inside. What still runs after the body is stopped as an
+/// operator would stop it, and must then be gone without a trace.
+///
+/// # Panics
+/// When the body does, or when it leaves something behind.
+#[expect(
+    clippy::print_stdout,
+    reason = "the outer half of the test looks for it"
+)]
+pub fn inside<F: FnOnce(&Lab)>(body: F) {
+    if std::env::var_os(crate::init::INSIDE).is_none() {
+        return start_inside(&test_name::<F>());
+    }
+    let lab = Lab { _private: () };
+    body(&lab);
+    lab.close();
+    println!("\n{FINISHED}");
+}
+
+/// The path of the test that holds the closure, as the test program names it.
+fn test_name<F>() -> String {
+    let full = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
+    full.split_once("::")
+        .map_or(full, |(_, path)| path)
+        .to_owned()
+}
+
+/// Starts this test in a new world and reports what came of it.
+fn start_inside(test: &str) {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "the lab needs root: run tests/run as root"
+    );
+    let sources = sources();
+    let output = Command::new("unshare")
+        .args([
+            "--mount",
+            "--net",
+            "--pid",
+            "--uts",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
+        .arg(enter_program())
+        .args([world::TEST, "--exact", test, "--nocapture"])
+        .envs(sources.to_environment())
+        .output()
+        .expect("unshare is part of util-linux");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    let came_to_its_end = said.lines().any(|line| line == FINISHED);
+    assert!(
+        output.status.success() && came_to_its_end,
+        "{test} failed inside the lab ({}):\n{said}\n{complained}",
+        output.status
+    );
+}
+
+/// What this build and this run offer to a lab.
+fn sources() -> Sources {
+    let test = std::env::current_exe().expect("/proc is mounted");
+    let profile = profile_directory(&test);
+    Sources {
+        programs: profile.to_owned(),
+        standins: Path::new(env!("CARGO_MANIFEST_DIR")).join("standins"),
+        target_root: requirement::target_root(),
+        test,
+    }
+}
+
+/// The directory into which cargo puts the programs: the test itself is in `deps` below it.
+fn profile_directory(test: &Path) -> &Path {
+    let deps = test.parent().expect("a program is in a directory");
+    deps.parent()
+        .expect("cargo's own directories are never the root")
+}
+
+fn enter_program() -> PathBuf {
+    let test = std::env::current_exe().expect("/proc is mounted");
+    let program = profile_directory(&test).join("lab-enter");
+    assert!(
+        program.exists(),
+        "{} is missing: run tests/run",
+        program.display()
+    );
+    program
+}
+
+/// The world of one test.
+#[derive(Debug)]
+pub struct Lab {
+    _private: (),
+}
+
+impl Lab {
+    /// The first ordinary user.
+    #[must_use]
+    pub fn alice(&self) -> User {
+        User {
+            name: world::USERS[0].0,
+            id: world::USERS[0].1,
+        }
+    }
+
+    /// The second ordinary user.
+    #[must_use]
+    pub fn bob(&self) -> User {
+        User {
+            name: world::USERS[1].0,
+            id: world::USERS[1].1,
+        }
+    }
+
+    /// The administrator.
+    #[must_use]
+    pub fn root(&self) -> User {
+        User {
+            name: "root",
+            id: 0,
+        }
+    }
+
+    /// Takes every interface away, so that nothing can be announced or found.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn cut_network(&self) {
+        world::ip("link del lab0").expect("root may remove a link");
+        world::ip("link set lo down").expect("root may take a link down");
+    }
+
+    /// Names in `/tmp`, where every tool puts its temporary files.
+    #[must_use]
+    pub fn temporary_files(&self) -> Vec<String> {
+        list(Path::new("/tmp"))
+    }
+
+    /// Stops what runs the way an operator would and asserts that nothing stays.
+    fn close(&self) {
+        for server in process::named("stap-serverd") {
+            process::signal(server.pid, Signal::CONT);
+            process::signal(server.pid, Signal::TERM);
+        }
+        crate::mdns::stop_foreign_daemons();
+        wait::until("nothing runs any more", || {
+            process::strangers().is_empty().then_some(())
+        });
+        assert_eq!(self.temporary_files(), Vec::<String>::new(), "left in /tmp");
+    }
+}
+
+/// Somebody who can run commands in the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The account's name.
+    pub name: &'static str,
+    /// Its user and group id.
+    pub id: u32,
+}
+
+impl User {
+    /// A command of this user, in his home, with a clean environment and the stand-ins in place of
+    /// stap and staprun.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Invocation {
+        let notes = Path::new(world::NOTES).join(self.name).join("standin");
+        Invocation::new(program)
+            .identity(self.id)
+            .directory(self.home())
+            .env("HOME", self.home())
+            .env("USER", self.name)
+            .env("LOGNAME", self.name)
+            .env("PATH", world::PATH)
+            .env(
+                "SYSTEMTAP_STAP",
+                Path::new(world::STANDINS).join("fakestap"),
+            )
+            .env(
+                "SYSTEMTAP_STAPRUN",
+                Path::new(world::STANDINS).join("fakestaprun"),
+            )
+            .env("FAKE_LOG", notes)
+    }
+
+    /// Runs a command to its end.
+    pub fn run<I: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        arguments: impl IntoIterator<Item = I>,
+    ) -> crate::command::Finished {
+        self.command(program).args(arguments).run()
+    }
+
+    /// Runs `stap-client`.
+    pub fn client<I: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = I>,
+    ) -> crate::command::Finished {
+        self.run("stap-client", arguments)
+    }
+
+    /// The home directory.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        if self.id == 0 {
+            PathBuf::from("/root")
+        } else {
+            Path::new("/home").join(self.name)
+        }
+    }
+
+    /// Writes a file that this user owns, and the directories on its way.
+    ///
+    /// # Panics
+    /// When that is impossible.
+    pub fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.home().join(path);
+        let parent = path.parent().expect("a file is in a directory");
+        fs::create_dir_all(parent).expect("root may write everywhere");
+        fs::write(&path, content).expect("root may write everywhere");
+        for owned in [parent, &path] {
+            std::os::unix::fs::chown(owned, Some(self.id), Some(self.id)).expect("we are root");
+        }
+        path
+    }
+
+    /// Where the databases of this user's servers are.
+    #[must_use]
+    pub fn server_database(&self) -> PathBuf {
+        self.databases().join("server")
+    }
+
+    /// Where the database of this user's clients is.
+    #[must_use]
+    pub fn client_database(&self) -> PathBuf {
+        self.databases().join("client")
+    }
+
+    fn databases(&self) -> PathBuf {
+        let above = if self.id == 0 {
+            PathBuf::from("/etc/systemtap")
+        } else {
+            self.home().join(".systemtap")
+        };
+        above.join("ssl")
+    }
+
+    /// How the stand-in for staprun was called by this user, each time.
+    ///
+    /// # Panics
+    /// When the record is not one that the stand-in writes.
+    #[must_use]
+    pub fn staprun_calls(&self) -> Vec<StaprunCall> {
+        let record = Path::new(world::NOTES).join(self.name).join("standin.run");
+        let text = fs::read_to_string(record).unwrap_or_default();
+        let mut words = text.split_terminator('\0');
+        let mut calls = Vec::new();
+        while let Some(mark) = words.next() {
+            assert_eq!(mark, "run", "a record of the stand-in starts so");
+            let directory = words.next().expect("a working directory follows").into();
+            let count = words.next().and_then(|count| count.parse().ok());
+            let arguments = words.by_ref().take(count.expect("a count follows"));
+            calls.push(StaprunCall {
+                directory,
+                arguments: arguments.map(str::to_owned).collect(),
+            });
+        }
+        calls
+    }
+}
+
+/// One run of the stand-in for staprun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaprunCall {
+    /// Its working directory.
+    pub directory: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// Sorted names in a directory; none when it does not exist.
+#[must_use]
+pub fn list(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The permission bits of a file.
+///
+/// # Panics
+/// When there is no such file.
+#[must_use]
+pub fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path);
+    metadata
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .mode()
+        & 0o7777
+}
+
+/// Sets the permission bits of a file.
+///
+/// # Panics
+/// When there is no such file.
+pub fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// How long a command of the specification that "returns at once" may take on a busy machine.
+pub const AT_ONCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,58 @@
+//! What the machine must be able to do. Absence of what `STAP_TEST_REQUIRE` names is a failure;
+//! absence of anything else skips the test, and says so where `tests/run` looks for it.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Names what must not be skipped, separated by commas; `all` is everything.
+const REQUIRED: &str = "STAP_TEST_REQUIRE";
+/// A file that collects one line for each skipped test.
+const SKIPPED: &str = "STAP_TEST_SKIPPED";
+/// An unpacked distribution root with a working stap; see `deploy/target-root`.
+const TARGET_ROOT: &str = "STAP_TEST_ROOT";
+
+/// Returns whether a test that needs `feature` may go on. If not, the skip is recorded with the
+/// reason that `absent` gives.
+///
+/// # Panics
+/// When the feature is required and absent.
+#[expect(clippy::print_stderr, reason = "a skip must be seen by the person")]
+pub fn met(feature: &str, absent: Option<String>) -> bool {
+    let Some(reason) = absent else { return true };
+    let required = std::env::var(REQUIRED).unwrap_or_default();
+    let named = required
+        .split(',')
+        .any(|name| name == feature || name == "all");
+    assert!(
+        !named,
+        "{feature} is required by {REQUIRED} and absent: {reason}"
+    );
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    eprintln!("SKIPPED {test}: needs {feature}: {reason}");
+    if let Some(file) = std::env::var_os(SKIPPED) {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(file)
+            .expect("tests/run made it");
+        writeln!(file, "{test}: needs {feature}: {reason}").expect("tests/run made it");
+    }
+    false
+}
+
+/// The distribution root that the end-to-end tests compile in, when one was named.
+#[must_use]
+pub fn target_root() -> Option<PathBuf> {
+    std::env::var_os(TARGET_ROOT).map(PathBuf::from)
+}
+
+/// Returns whether the end-to-end tests have a root, recording the skip if not.
+#[must_use]
+pub fn has_target_root() -> bool {
+    let absent = target_root().is_none();
+    met(
+        "target-root",
+        absent.then(|| format!("{TARGET_ROOT} names no unpacked root")),
+    )
+}

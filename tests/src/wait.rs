@@ -1,0 +1,35 @@
+//! Waiting for something to become true. A wait ends as soon as it does, and names itself when not.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take that the specification gives no time for.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at that cannot wake us.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Waits until `attempt` returns a value.
+///
+/// # Panics
+/// After [`PATIENCE`], with what was waited for.
+pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain until {what}"
+        );
+        std::thread::sleep(INTERVAL);
+    }
+}
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// After [`PATIENCE`], with what was waited for.
+pub fn until_true(what: &str, mut condition: impl FnMut() -> bool) {
+    until(what, || condition().then_some(()));
+}

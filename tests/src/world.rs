@@ -1,0 +1,219 @@
+//! What the world inside a lab looks like, and how it is built.
+//!
+//! Everything is mounted over the host's own files in a mount namespace that dies with the lab, so
+//! the host is never written to. The programs under test and whatever else the tests need from the
+//! checkout are bound to fixed places first, because a checkout may live below a directory that the
+//! lab then hides.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::mount::{MountFlags, MountPropagationFlags};
+
+/// Where the tools are installed inside, in front of the distribution's own programs.
+pub const TOOLS: &str = "/usr/local/bin";
+/// Where the stand-ins are.
+pub const STANDINS: &str = "/usr/local/libexec/standins";
+/// The test program itself.
+pub const TEST: &str = "/run/lab/test";
+/// The root of a distribution with a working stap, when the caller named one.
+pub const TARGET_ROOT: &str = "/run/lab/target-root";
+/// One writable directory for each user, for logs of stand-ins; it survives an unwritable HOME.
+pub const NOTES: &str = "/run/lab/notes";
+/// The address of this host on the lab's only network.
+pub const ADDRESS: &str = "10.77.0.1";
+/// The search path of every command.
+pub const PATH: &str = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Users of the lab and their ids, which are also the ids of their groups.
+pub const USERS: [(&str, u32); 2] = [("alice", 12345), ("bob", 12346)];
+
+/// The programs that a lab offers. A lab without one of them would test nothing.
+pub const PROGRAMS: [&str; 9] = [
+    "stap-authorize-server-cert",
+    "stap-client",
+    "stap-find-or-start-server",
+    "stap-find-servers",
+    "stap-jail",
+    "stap-serverd",
+    "stap-start-server",
+    "stap-stop-server",
+    "stap-worker",
+];
+
+/// What a lab takes from the host.
+#[derive(Debug)]
+pub struct Sources {
+    /// Holds the built [`PROGRAMS`].
+    pub programs: PathBuf,
+    /// Holds the stand-ins.
+    pub standins: PathBuf,
+    /// The program whose test runs inside.
+    pub test: PathBuf,
+    /// An unpacked distribution, if the tests have one.
+    pub target_root: Option<PathBuf>,
+}
+
+impl Sources {
+    /// Names in the environment, from [`Self::to_environment`] to [`Self::from_environment`].
+    const VARIABLES: [&str; 4] = [
+        "LAB_PROGRAMS",
+        "LAB_STANDINS",
+        "LAB_TEST",
+        "LAB_TARGET_ROOT",
+    ];
+
+    /// Returns variables that hand these sources to `lab-enter`.
+    #[must_use]
+    pub fn to_environment(&self) -> Vec<(&'static str, OsString)> {
+        let paths = [Some(&self.programs), Some(&self.standins), Some(&self.test)];
+        Self::VARIABLES
+            .into_iter()
+            .zip(paths.into_iter().chain([self.target_root.as_ref()]))
+            .filter_map(|(variable, path)| Some((variable, path?.clone().into_os_string())))
+            .collect()
+    }
+
+    /// Reads what [`Self::to_environment`] wrote.
+    pub fn from_environment() -> io::Result<Self> {
+        let path = |variable| std::env::var_os(variable).map(PathBuf::from);
+        let required = |variable| {
+            path(variable).ok_or_else(|| io::Error::other(format!("{variable} is not set")))
+        };
+        let [programs, standins, test, target_root] = Self::VARIABLES;
+        Ok(Self {
+            programs: required(programs)?,
+            standins: required(standins)?,
+            test: required(test)?,
+            target_root: path(target_root),
+        })
+    }
+}
+
+/// Builds the world around the calling process, which must be root in fresh mount, network, pid and
+/// host name namespaces.
+pub fn build(sources: &Sources) -> io::Result<()> {
+    rustix::mount::mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )?;
+    rustix::system::sethostname(b"labhost")?;
+    scratch("/run", 0o755)?;
+    install(sources)?;
+    configuration()?;
+    homes()?;
+    scratch("/tmp", 0o1777)?;
+    network()
+}
+
+/// Binds the programs and stand-ins to their places, while the host's own paths are still visible.
+fn install(sources: &Sources) -> io::Result<()> {
+    scratch("/usr/local", 0o755)?;
+    fs::create_dir_all(TOOLS)?;
+    fs::create_dir_all("/run/lab")?;
+    for program in PROGRAMS {
+        let built = sources.programs.join(program);
+        if built.exists() {
+            bind_file(&built, &Path::new(TOOLS).join(program))?;
+        }
+    }
+    fs::create_dir_all(STANDINS)?;
+    for entry in fs::read_dir(&sources.standins)? {
+        let entry = entry?;
+        bind_file(&entry.path(), &Path::new(STANDINS).join(entry.file_name()))?;
+    }
+    bind_file(&sources.test, Path::new(TEST))?;
+    if let Some(root) = &sources.target_root {
+        fs::create_dir_all(TARGET_ROOT)?;
+        rustix::mount::mount_bind_recursive(root, TARGET_ROOT)?;
+    }
+    Ok(())
+}
+
+/// Lays a writable layer over `/etc` and gives it our users, our host's names and no certificates.
+fn configuration() -> io::Result<()> {
+    for layer in ["/run/lab/etc/upper", "/run/lab/etc/work"] {
+        fs::create_dir_all(layer)?;
+    }
+    rustix::mount::mount(
+        "overlay",
+        "/etc",
+        "overlay",
+        MountFlags::empty(),
+        Some(c"lowerdir=/etc,upperdir=/run/lab/etc/upper,workdir=/run/lab/etc/work"),
+    )?;
+    for (name, id) in USERS {
+        append(
+            "/etc/passwd",
+            &format!("{name}:x:{id}:{id}:lab:/home/{name}:/bin/bash\n"),
+        )?;
+        append("/etc/group", &format!("{name}:x:{id}:\n"))?;
+    }
+    let names = format!("127.0.0.1 localhost\n{ADDRESS} labhost.example.com labhost\n");
+    fs::write("/etc/hosts", names)?;
+    // Names outside the lab must fail at once instead of waiting for a resolver that is not there.
+    fs::write(
+        "/etc/nsswitch.conf",
+        "passwd: files\ngroup: files\nhosts: files\n",
+    )?;
+    fs::create_dir_all("/etc/systemtap")?;
+    scratch("/etc/systemtap", 0o755)
+}
+
+/// Gives every user an empty home that he owns, and root too.
+fn homes() -> io::Result<()> {
+    fs::create_dir_all(NOTES)?;
+    scratch("/home", 0o755)?;
+    scratch("/root", 0o700)?;
+    for (name, id) in USERS {
+        for parent in ["/home", NOTES] {
+            let directory = Path::new(parent).join(name);
+            fs::create_dir(&directory)?;
+            chown(&directory, Some(id), Some(id))?;
+        }
+    }
+    fs::create_dir(Path::new(NOTES).join("root"))
+}
+
+/// Makes one link with multicast; its far end is ours too and stays silent.
+fn network() -> io::Result<()> {
+    ip("link set lo up")?;
+    ip("link add lab0 type veth peer name lab1")?;
+    ip(&format!("addr add {ADDRESS}/24 dev lab0"))?;
+    ip("link set lab0 up")?;
+    ip("link set lab1 up")
+}
+
+/// Runs `ip` with words that hold no blanks.
+pub fn ip(words: &str) -> io::Result<()> {
+    let status = Command::new("ip")
+        .args(words.split(' '))
+        .env("PATH", PATH)
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("ip {words}: {status}")))
+    }
+}
+
+fn scratch(directory: &str, mode: u32) -> io::Result<()> {
+    rustix::mount::mount("lab", directory, "tmpfs", MountFlags::empty(), None)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(mode))
+}
+
+fn bind_file(from: &Path, to: &Path) -> io::Result<()> {
+    fs::write(to, "")?;
+    rustix::mount::mount_bind(from, to)?;
+    Ok(())
+}
+
+fn append(file: &str, line: &str) -> io::Result<()> {
+    let mut text = fs::read_to_string(file)?;
+    text.push_str(line);
+    fs::write(file, text)
+}
