@@ -4,26 +4,34 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::quantity::Count;
+
 /// The demand for each layer, in the order in which a job meets them.
 ///
 /// The names are those that the worker and the jail use in their reports.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Layers {
     /// Memory, processes and processor time of the whole tree are limited by a control group.
     pub cgroup: Demand,
-    /// Jobs have a user of their own: a user namespace, and as root a real uid for each slot.
+    /// Each slot has a uid of its own; only a worker that root started can give it.
+    pub slot_uid: Demand,
+    /// A user namespace: what a job may do in it means nothing outside.
     pub user: Demand,
     /// A file system of the target's root, read-only, and the workspace; nothing else.
     pub mount: Demand,
     /// Processes see and signal only those of their own job, and none outlives it.
     pub pid: Demand,
     /// No network device, no abstract socket of the host.
-    pub network: Demand,
+    pub net: Demand,
     /// No shared memory or message queue of the host.
     pub ipc: Demand,
     /// A host name of its own.
     pub uts: Demand,
+    /// No view of the host's control groups.
+    pub cgroup_namespace: Demand,
+    /// A `/proc` of the job's own processes only.
+    pub proc: Demand,
     /// Limits of each process.
     pub rlimits: Demand,
     /// No capability, and none to be had.
@@ -34,6 +42,8 @@ pub struct Layers {
     pub landlock: Demand,
     /// Only the system calls that a compile needs.
     pub seccomp: Demand,
+    /// The lowest version of Landlock's interface that counts as having `landlock`.
+    pub landlock_abi: Count<1, 64>,
 }
 
 /// How much a layer matters.
@@ -51,18 +61,21 @@ pub enum Demand {
 impl Layers {
     /// Every layer with its demand, in order.
     #[must_use]
-    pub const fn demands(&self) -> [(&'static str, Demand); 12] {
+    pub const fn demands(&self) -> [(&'static str, Demand); 15] {
         [
             ("cgroup", self.cgroup),
+            ("slot-uid", self.slot_uid),
             ("user", self.user),
             ("mount", self.mount),
             ("pid", self.pid),
-            ("network", self.network),
+            ("net", self.net),
             ("ipc", self.ipc),
             ("uts", self.uts),
+            ("cgroup-namespace", self.cgroup_namespace),
+            ("proc", self.proc),
             ("rlimits", self.rlimits),
             ("capabilities", self.capabilities),
-            ("no_new_privs", self.no_new_privs),
+            ("no-new-privs", self.no_new_privs),
             ("landlock", self.landlock),
             ("seccomp", self.seccomp),
         ]

@@ -12,7 +12,7 @@ use crate::quantity::{Count, Size, Time};
 
 /// Everything that an operator decides, in one value that cannot be wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Policy {
     class: ClassName,
     layers: Layers,
@@ -100,7 +100,7 @@ impl Policy {
 
 /// What one job, with all its processes, may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
     /// From the start of the jail to the end of its last process.
     pub wall: Time<1, DAY>,
@@ -144,7 +144,7 @@ pub enum OnFlood {
 
 /// Who runs jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Slots {
     /// The first of the user ids that a worker started by root gives to its jobs, one for each
     /// slot. Nobody else on the host may have them.
@@ -153,7 +153,7 @@ pub struct Slots {
 
 /// What one request may hold, counted before it is unpacked and while it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Request {
     /// Bytes on the wire.
     pub compressed: Size<KIB, { 64 * MIB }>,
@@ -167,7 +167,7 @@ pub struct Request {
 
 /// How many requests are taken in at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Admission {
     /// Open connections.
     pub connections: Count<1, 65536>,
