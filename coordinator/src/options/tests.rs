@@ -1,0 +1,93 @@
+//! The promises of the command line.
+
+use super::*;
+
+fn parse(arguments: &[&str]) -> Result<Invocation, OptionError> {
+    Invocation::parse(arguments.iter().map(OsString::from))
+}
+
+fn serve(arguments: &[&str]) -> Options {
+    match parse(arguments) {
+        Ok(Invocation::Serve(options)) => options,
+        other => panic!("{arguments:?} should serve, not {other:?}"),
+    }
+}
+
+#[test]
+fn attached_and_separate_values_mean_the_same() {
+    let separate = serve(&[
+        "--port", "7", "--log", "l", "-r", "6.1.0", "-D", "X=1", "-k", "-P",
+    ]);
+    let attached = serve(&["--port=7", "--log=l", "-r6.1.0", "-DX=1", "-kP"]);
+    assert_eq!(separate, attached);
+    assert_eq!(separate.stap_options, ["-DX=1"]);
+    assert!(separate.keep && separate.password);
+}
+
+#[test]
+fn the_form_of_2009_names_port_and_database() {
+    let options = serve(&["65000", "/srv/db", "-k"]);
+    assert_eq!(
+        (options.port, options.database),
+        (65000, Some("/srv/db".into()))
+    );
+    assert_eq!(serve(&["65000", "-k"]).database, None);
+}
+
+#[test]
+fn an_unknown_option_is_named_once_and_ignored() {
+    let options = serve(&["--frobnicate=1", "-z", "stray", "--port=9"]);
+    assert_eq!(options.port, 9);
+    assert_eq!(options.diagnostics.len(), 3);
+    assert!(options.diagnostics[0].contains("--frobnicate=1"));
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_errors() {
+    for arguments in [
+        &["--port=65536"][..],
+        &["--port", "http"],
+        &["70000"],
+        &["--port"],
+        &["--port="],
+        &["--max-request-size=0"],
+        &["--max-compressed-request=NaN"],
+        &["--max-request-size=-1"],
+        &["--max-threads=many"],
+        &["-r", "../../etc"],
+        &["-a", "/x"],
+        &["-B"],
+        &["--no-advertise=yes"],
+        &["--ready-fd=x"],
+    ] {
+        assert!(parse(arguments).is_err(), "{arguments:?} was accepted");
+    }
+}
+
+#[test]
+fn a_path_after_r_is_a_build_tree() {
+    let options = serve(&["-r", "/usr/src/linux", "-r", "6.1.0-1-amd64"]);
+    assert_eq!(
+        options.releases,
+        [
+            ReleaseChoice::BuildTree("/usr/src/linux".into()),
+            ReleaseChoice::Release("6.1.0-1-amd64".into())
+        ]
+    );
+}
+
+#[test]
+fn a_policy_is_a_class_unless_it_looks_like_a_file() {
+    assert_eq!(
+        serve(&["--policy=strict"]).policy,
+        PolicyChoice::Class("strict".to_owned())
+    );
+    assert_eq!(
+        serve(&["--policy=./strict"]).policy,
+        PolicyChoice::File("./strict".into())
+    );
+    assert_eq!(
+        serve(&["--policy=mine.toml"]).policy,
+        PolicyChoice::File("mine.toml".into())
+    );
+}

@@ -1,0 +1,270 @@
+//! Decides which job runs next.
+//!
+//! One task owns the queue, the count of jobs of each peer and the running jobs. A job is cancelled
+//! by dropping its [`Ticket`], whether it still waits or already runs.
+
+mod queue;
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stap_protocol::job::{Job, Report};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::executor::{Executor, NotReady};
+use crate::peer::Peer;
+
+use queue::Queue;
+
+/// Takes jobs in.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    submissions: mpsc::Sender<Submission>,
+}
+
+/// How many jobs may wait, and how many of them may be one peer's.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Jobs that wait for a slot.
+    pub queue: usize,
+    /// Jobs of one peer, waiting or running.
+    pub per_peer: usize,
+    /// Jobs that can run at the same time; for estimates only.
+    pub slots: NonZeroUsize,
+}
+
+/// Why a job was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// As many jobs wait as may.
+    QueueFull {
+        /// When there is probably room again.
+        retry: Duration,
+    },
+    /// The peer has as many jobs as it may.
+    PeerBusy {
+        /// How many that is.
+        jobs: usize,
+        /// When there is probably room again.
+        retry: Duration,
+    },
+    /// The server stops, or its worker is gone.
+    Stopped,
+}
+
+/// A place in the queue, then in a slot. Dropping it cancels the job.
+#[derive(Debug)]
+pub struct Ticket {
+    report: oneshot::Receiver<Report>,
+}
+
+impl Ticket {
+    /// Waits for the end of the job.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopped`] when the job was dropped because the server stops.
+    pub async fn report(self) -> Result<Report, Refusal> {
+        self.report.await.map_err(|_dropped| Refusal::Stopped)
+    }
+}
+
+impl Scheduler {
+    /// Makes a scheduler and the task that serves it, which ends when `stop` is cancelled or the
+    /// executor is gone. Ending drops all jobs.
+    pub fn new<E: Executor>(
+        executor: Arc<E>,
+        bounds: Bounds,
+        stop: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let (sender, submissions) = mpsc::channel(SUBMISSIONS);
+        let desk = Desk {
+            executor,
+            bounds,
+            submissions,
+            queue: Queue::default(),
+            running: JoinSet::new(),
+            owners: HashMap::new(),
+            jobs: HashMap::new(),
+            typical: FIRST_GUESS,
+        };
+        (
+            Self {
+                submissions: sender,
+            },
+            desk.run(stop),
+        )
+    }
+
+    /// Puts a job into the queue.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub async fn submit(&self, peer: Peer, job: Job) -> Result<Ticket, Refusal> {
+        let (accepted, answer) = oneshot::channel();
+        let submission = Submission {
+            peer,
+            job,
+            accepted,
+        };
+        self.submissions
+            .send(submission)
+            .await
+            .map_err(|_closed| Refusal::Stopped)?;
+        answer.await.map_err(|_dropped| Refusal::Stopped)?
+    }
+}
+
+struct Submission {
+    peer: Peer,
+    job: Job,
+    accepted: oneshot::Sender<Result<Ticket, Refusal>>,
+}
+
+/// A job that waits.
+struct Waiting {
+    job: Job,
+    done: oneshot::Sender<Report>,
+}
+
+struct Desk<E: Executor> {
+    executor: Arc<E>,
+    bounds: Bounds,
+    submissions: mpsc::Receiver<Submission>,
+    queue: Queue<Waiting>,
+    running: JoinSet<Option<Duration>>,
+    owners: HashMap<Id, Peer>,
+    jobs: HashMap<Peer, usize>,
+    /// A moving average of how long jobs take.
+    typical: Duration,
+}
+
+impl<E: Executor> Desk<E> {
+    async fn run(mut self, stop: CancellationToken) {
+        loop {
+            // Every arm is cancel-safe; waiting for a slot again only loses a place in a line that
+            // nobody else stands in.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                submission = self.submissions.recv() => match submission {
+                    Some(submission) => self.receive(submission),
+                    None => return,
+                },
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                slot = self.executor.ready(), if !self.queue.is_empty() => match slot {
+                    Ok(slot) => self.dispatch(slot),
+                    Err(NotReady) => return,
+                },
+            }
+        }
+    }
+
+    fn receive(&mut self, submission: Submission) {
+        let Submission {
+            peer,
+            job,
+            accepted,
+        } = submission;
+        self.forget_cancelled();
+        let answer = self.admit(peer).map(|()| {
+            let (done, report) = oneshot::channel();
+            self.queue.push(peer, Waiting { job, done });
+            *self.jobs.entry(peer).or_default() += 1;
+            Ticket { report }
+        });
+        if accepted.send(answer).is_err() {
+            tracing::debug!("a client left before its job was queued");
+        }
+    }
+
+    fn admit(&self, peer: Peer) -> Result<(), Refusal> {
+        let jobs = self.jobs.get(&peer).copied().unwrap_or_default();
+        if jobs >= self.bounds.per_peer {
+            return Err(Refusal::PeerBusy {
+                jobs,
+                retry: self.typical.clamp(SOON, LATE),
+            });
+        }
+        if self.queue.len() >= self.bounds.queue {
+            return Err(Refusal::QueueFull {
+                retry: self.drain_time(),
+            });
+        }
+        Ok(())
+    }
+
+    /// When about half of the queue is done, if jobs take as long as they did.
+    fn drain_time(&self) -> Duration {
+        let rounds = self.queue.len() / (2 * self.bounds.slots.get());
+        let rounds = u32::try_from(rounds).unwrap_or(u32::MAX).max(1);
+        self.typical.saturating_mul(rounds).clamp(SOON, LATE)
+    }
+
+    fn forget_cancelled(&mut self) {
+        for peer in self.queue.retain(|waiting| !waiting.done.is_closed()) {
+            self.release(peer);
+        }
+    }
+
+    fn dispatch(&mut self, slot: E::Slot) {
+        self.forget_cancelled();
+        let Some((peer, Waiting { job, mut done })) = self.queue.pop() else {
+            return;
+        };
+        let executor = Arc::clone(&self.executor);
+        let span = tracing::info_span!("request", id = %job.request);
+        let task = async move {
+            // Dropping the execution when the ticket is gone is what cancels the job.
+            let report = tokio::select! {
+                report = executor.execute(slot, job) => report,
+                () = done.closed() => return None,
+            };
+            let took = report.usage.wall;
+            done.send(report).ok().map(|()| took)
+        };
+        let handle = self.running.spawn(task.instrument(span));
+        self.owners.insert(handle.id(), peer);
+        if self.running.len() > 1 {
+            tracing::info!("Processing {} concurrent requests...", self.running.len());
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Option<Duration>), tokio::task::JoinError>) {
+        let id = match ended {
+            Ok((id, took)) => {
+                if let Some(took) = took {
+                    self.typical = (self.typical * 7 + took) / 8;
+                }
+                id
+            }
+            Err(error) => error.id(),
+        };
+        if let Some(peer) = self.owners.remove(&id) {
+            self.release(peer);
+        }
+    }
+
+    fn release(&mut self, peer: Peer) {
+        if let Some(jobs) = self.jobs.get_mut(&peer) {
+            *jobs -= 1;
+            if *jobs == 0 {
+                self.jobs.remove(&peer);
+            }
+        }
+    }
+}
+
+/// Submissions that wait for the desk; it answers at once, so a few are enough.
+const SUBMISSIONS: usize = 16;
+/// How long a compile takes before one was seen.
+const FIRST_GUESS: Duration = Duration::from_secs(4);
+/// Bounds of what a refused client is told.
+const SOON: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! The promises of the scheduler, with an executor that does what the test says.
+
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+use stap_protocol::job::{Outcome, Usage};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::*;
+
+/// Runs jobs until the test lets them end, and tells the test what it was given and what was dropped.
+struct Stage {
+    slots: Arc<Semaphore>,
+    end: Semaphore,
+    events: mpsc::Sender<String>,
+}
+
+struct Dropped<'a>(&'a Stage, String, bool);
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        if !self.2 {
+            self.0
+                .events
+                .try_send(format!("cancelled {}", self.1))
+                .unwrap();
+        }
+    }
+}
+
+impl Executor for Stage {
+    type Slot = OwnedSemaphorePermit;
+
+    async fn ready(&self) -> Result<Self::Slot, NotReady> {
+        Arc::clone(&self.slots)
+            .acquire_owned()
+            .await
+            .map_err(|_closed| NotReady)
+    }
+
+    async fn execute(&self, _slot: Self::Slot, job: Job) -> Report {
+        self.events
+            .try_send(format!("started {}", job.request))
+            .unwrap();
+        let mut dropped = Dropped(self, job.request, false);
+        self.end.acquire().await.unwrap().forget();
+        dropped.2 = true;
+        Report {
+            outcome: Outcome::Exited { code: 0 },
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            files: Vec::new(),
+            private_directories: Vec::new(),
+            usage: Usage::default(),
+        }
+    }
+}
+
+fn job(request: &str) -> Job {
+    Job {
+        request: request.to_owned(),
+        target: stap_protocol::target::TargetName {
+            release: "6.1.0".parse().unwrap(),
+            arch: "x86_64".parse().unwrap(),
+        },
+        arguments: Vec::new(),
+        files: Vec::new(),
+        locale: Vec::new(),
+    }
+}
+
+fn peer(last: u8) -> Peer {
+    IpAddr::from([192, 0, 2, last]).into()
+}
+
+struct Play {
+    scheduler: Scheduler,
+    stage: Arc<Stage>,
+    events: Mutex<mpsc::Receiver<String>>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+fn play(slots: usize, bounds: Bounds) -> Play {
+    let (sender, events) = mpsc::channel(64);
+    let stage = Arc::new(Stage {
+        slots: Arc::new(Semaphore::new(slots)),
+        end: Semaphore::new(0),
+        events: sender,
+    });
+    let stop = CancellationToken::new();
+    let (scheduler, task) = Scheduler::new(Arc::clone(&stage), bounds, stop.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(task);
+    Play {
+        scheduler,
+        stage,
+        events: Mutex::new(events),
+        stop,
+        tasks,
+    }
+}
+
+impl Play {
+    async fn event(&mut self) -> String {
+        self.events.get_mut().unwrap().recv().await.unwrap()
+    }
+}
+
+fn bounds(queue: usize, per_peer: usize) -> Bounds {
+    Bounds {
+        queue,
+        per_peer,
+        slots: NonZeroUsize::MIN,
+    }
+}
+
+#[tokio::test]
+async fn a_second_peer_waits_for_one_job_only() {
+    let mut play = play(1, bounds(8, 8));
+    let mut tickets = Vec::new();
+    for (owner, name) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1")] {
+        tickets.push(play.scheduler.submit(peer(owner), job(name)).await.unwrap());
+    }
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        order.push(play.event().await);
+        play.stage.end.add_permits(1);
+    }
+    assert_eq!(
+        order,
+        ["started a1", "started a2", "started b1", "started a3"]
+    );
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
+    let mut play = play(1, bounds(1, 8));
+    let _runs = play.scheduler.submit(peer(1), job("runs")).await.unwrap();
+    assert_eq!(play.event().await, "started runs");
+    let _waits = play.scheduler.submit(peer(1), job("waits")).await.unwrap();
+    let refusal = play
+        .scheduler
+        .submit(peer(2), job("refused"))
+        .await
+        .unwrap_err();
+    assert!(matches!(refusal, Refusal::QueueFull { retry } if retry >= SOON));
+}
+
+#[tokio::test]
+async fn one_peer_cannot_take_more_than_its_share() {
+    let play = play(1, bounds(8, 2));
+    let _first = play.scheduler.submit(peer(1), job("1")).await.unwrap();
+    let _second = play.scheduler.submit(peer(1), job("2")).await.unwrap();
+    let refusal = play.scheduler.submit(peer(1), job("3")).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::PeerBusy { jobs: 2, .. }));
+    let _other = play.scheduler.submit(peer(2), job("4")).await.unwrap();
+}
+
+#[tokio::test]
+async fn dropping_a_ticket_cancels_a_running_job() {
+    let mut play = play(1, bounds(8, 8));
+    let ticket = play.scheduler.submit(peer(1), job("1")).await.unwrap();
+    assert_eq!(play.event().await, "started 1");
+    drop(ticket);
+    assert_eq!(play.event().await, "cancelled 1");
+}
+
+#[tokio::test]
+async fn a_cancelled_job_that_waits_is_never_started_and_frees_its_place() {
+    let mut play = play(1, bounds(1, 2));
+    let _runs = play.scheduler.submit(peer(1), job("runs")).await.unwrap();
+    assert_eq!(play.event().await, "started runs");
+    let waits = play.scheduler.submit(peer(1), job("waits")).await.unwrap();
+    drop(waits);
+    let _next = play.scheduler.submit(peer(1), job("next")).await.unwrap();
+    play.stage.end.add_permits(1);
+    assert_eq!(play.event().await, "started next");
+}
+
+#[tokio::test]
+async fn stopping_ends_every_ticket() {
+    let mut play = play(1, bounds(8, 8));
+    let runs = play.scheduler.submit(peer(1), job("runs")).await.unwrap();
+    let waits = play.scheduler.submit(peer(1), job("waits")).await.unwrap();
+    assert_eq!(play.event().await, "started runs");
+    play.stop.cancel();
+    play.tasks.join_all().await;
+    assert_eq!(runs.report().await.unwrap_err(), Refusal::Stopped);
+    assert_eq!(waits.report().await.unwrap_err(), Refusal::Stopped);
+    assert_eq!(
+        play.scheduler
+            .submit(peer(1), job("late"))
+            .await
+            .unwrap_err(),
+        Refusal::Stopped
+    );
+}

@@ -1,0 +1,7 @@
+//! The local worker: its process, the conversation with it, and the [`Executor`] made of both.
+
+mod link;
+mod process;
+
+pub use link::{LocalWorker, Slot, relay};
+pub use process::{Spawned, StartError, WorkerProcess, start};

@@ -1,0 +1,293 @@
+//! The conversation with a running worker.
+//!
+//! One task owns the socket and the table of jobs. Everybody else sends it a message and waits for
+//! the answer; whoever stops waiting has cancelled the job.
+
+use std::collections::HashMap;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::net::UnixStream;
+use std::process::ChildStderr;
+use std::sync::Arc;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use stap_protocol::job::{FromWorker, Job, JobId, MAX_FRAME, Outcome, Report, ToWorker, Usage};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::bytes::{Bytes, BytesMut};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use tokio_util::sync::CancellationToken;
+
+use super::process::encode;
+use crate::executor::{Executor, NotReady};
+
+/// The worker of this host, as an [`Executor`].
+#[derive(Clone, Debug)]
+pub struct LocalWorker {
+    slots: Arc<Semaphore>,
+    submissions: mpsc::Sender<Submission>,
+}
+
+/// Room for one job in the worker.
+#[derive(Debug)]
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A job on its way to the worker.
+struct Submission {
+    job: Box<Job>,
+    slot: Slot,
+    cancelled: CancellationToken,
+    done: oneshot::Sender<Report>,
+}
+
+impl LocalWorker {
+    /// Makes an executor and the task that serves it. The task ends with the reason why the worker
+    /// cannot be used any more; when `stop` is cancelled it closes the socket, which makes the worker
+    /// kill its jobs and exit.
+    ///
+    /// # Errors
+    /// When the socket or the pipe cannot be watched.
+    pub fn connect(
+        socket: UnixStream,
+        slots: NonZeroUsize,
+        stop: CancellationToken,
+    ) -> io::Result<(Self, impl Future<Output = io::Error> + Send)> {
+        socket.set_nonblocking(true)?;
+        let socket = tokio::net::UnixStream::from_std(socket)?;
+        let codec = LengthDelimitedCodec::builder()
+            .max_frame_length(MAX_FRAME)
+            .new_codec();
+        let (sink, stream) = Framed::new(socket, codec).split();
+        let (sender, submissions) = mpsc::channel(slots.get());
+        let (outgoing, messages) = mpsc::channel(slots.get() * MESSAGES_PER_SLOT);
+        let free = Arc::new(Semaphore::new(slots.get()));
+        let link = Link {
+            frames: stream,
+            outgoing,
+            submissions,
+            jobs: HashMap::new(),
+            cancellations: JoinSet::new(),
+            last: 0,
+        };
+        let worker = Self {
+            slots: Arc::clone(&free),
+            submissions: sender,
+        };
+        let task = async move {
+            let end = tokio::select! {
+                () = stop.cancelled() => io::Error::other("the server stops"),
+                end = link.run() => end,
+                end = write(sink, messages) => end,
+            };
+            free.close();
+            end
+        };
+        Ok((worker, task))
+    }
+}
+
+impl Executor for LocalWorker {
+    type Slot = Slot;
+
+    async fn ready(&self) -> Result<Slot, NotReady> {
+        Arc::clone(&self.slots)
+            .acquire_owned()
+            .await
+            .map(|permit| Slot { _permit: permit })
+            .map_err(|_closed| NotReady)
+    }
+
+    async fn execute(&self, slot: Slot, job: Job) -> Report {
+        let cancelled = CancellationToken::new();
+        let _cancels_when_dropped = cancelled.clone().drop_guard();
+        let (done, report) = oneshot::channel();
+        let submission = Submission {
+            job: Box::new(job),
+            slot,
+            cancelled,
+            done,
+        };
+        if self.submissions.send(submission).await.is_err() {
+            return fault("the worker was gone before the job reached it");
+        }
+        report
+            .await
+            .unwrap_or_else(|_gone| fault("the worker went away during the job"))
+    }
+}
+
+/// A job that the worker knows.
+struct Running {
+    done: oneshot::Sender<Report>,
+    /// Held until the worker says that the last process is gone.
+    _slot: Slot,
+}
+
+struct Link {
+    frames: SplitStream<Frames>,
+    outgoing: mpsc::Sender<Vec<u8>>,
+    submissions: mpsc::Receiver<Submission>,
+    jobs: HashMap<JobId, Running>,
+    cancellations: JoinSet<JobId>,
+    last: u64,
+}
+
+type Frames = Framed<tokio::net::UnixStream, LengthDelimitedCodec>;
+
+impl Link {
+    async fn run(mut self) -> io::Error {
+        loop {
+            // Every arm is cancel-safe: receiving from a channel, a framed stream and a set of
+            // tasks loses nothing when another arm wins.
+            let step = tokio::select! {
+                Some(submission) = self.submissions.recv() => self.submit(submission),
+                Some(id) = self.cancellations.join_next() => self.cancel(id),
+                frame = self.frames.next() => self.hear(frame),
+            };
+            if let Err(error) = step {
+                return error;
+            }
+        }
+    }
+
+    fn submit(&mut self, submission: Submission) -> io::Result<()> {
+        let Submission {
+            job,
+            slot,
+            cancelled,
+            done,
+        } = submission;
+        if cancelled.is_cancelled() {
+            return Ok(());
+        }
+        self.last += 1;
+        let id = JobId(self.last);
+        let message = encode(&ToWorker::Run { id, job })?;
+        if message.len() > MAX_FRAME {
+            answer(
+                done,
+                fault("the job is larger than a message to the worker can be"),
+            );
+            return Ok(());
+        }
+        self.jobs.insert(id, Running { done, _slot: slot });
+        self.cancellations.spawn(async move {
+            cancelled.cancelled().await;
+            id
+        });
+        self.send(message)
+    }
+
+    /// Also hears of jobs that ended by themselves, whose tokens are cancelled last of all.
+    fn cancel(&mut self, id: Result<JobId, JoinError>) -> io::Result<()> {
+        let id = id.map_err(io::Error::other)?;
+        if !self.jobs.contains_key(&id) {
+            return Ok(());
+        }
+        self.send(encode(&ToWorker::Cancel { id })?)
+    }
+
+    fn hear(&mut self, frame: Option<io::Result<BytesMut>>) -> io::Result<()> {
+        let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)??;
+        match postcard::from_bytes(&frame).map_err(io::Error::other)? {
+            FromWorker::Done { id, report } => {
+                if let Some(running) = self.jobs.remove(&id) {
+                    answer(running.done, *report);
+                }
+                Ok(())
+            }
+            FromWorker::Started { id } => {
+                tracing::debug!(job = id.0, "the worker started a job");
+                Ok(())
+            }
+            FromWorker::Ready(_) | FromWorker::NotReady { .. } => {
+                Err(io::Error::other("the worker introduced itself twice"))
+            }
+        }
+    }
+
+    /// Never waits: a task that waits for the worker to read, while the worker waits for it to read,
+    /// would wait for ever.
+    fn send(&mut self, message: Vec<u8>) -> io::Result<()> {
+        self.outgoing
+            .try_send(message)
+            .map_err(|_full| io::Error::other("the worker does not read"))
+    }
+}
+
+/// Writes what the link has to say, at the speed at which the worker reads.
+async fn write(
+    mut frames: SplitSink<Frames, Bytes>,
+    mut outgoing: mpsc::Receiver<Vec<u8>>,
+) -> io::Error {
+    while let Some(message) = outgoing.recv().await {
+        if let Err(error) = frames.send(message.into()).await {
+            return error;
+        }
+    }
+    io::Error::other("the server stops")
+}
+
+fn answer(done: oneshot::Sender<Report>, report: Report) {
+    if done.send(report).is_err() {
+        tracing::debug!("a cancelled job is gone");
+    }
+}
+
+/// Logs what the worker writes on its stderr, a line at a time and each line bounded.
+///
+/// # Errors
+/// When the pipe cannot be watched or read.
+pub async fn relay(stderr: ChildStderr) -> io::Result<()> {
+    let pipe = tokio::process::ChildStderr::from_std(stderr)?;
+    relay_lines(pipe, |line| tracing::info!("worker: {line}")).await
+}
+
+async fn relay_lines(
+    mut source: impl AsyncRead + Unpin,
+    mut log: impl FnMut(&str),
+) -> io::Result<()> {
+    let mut line = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let length = source.read(&mut chunk).await?;
+        for byte in chunk.get(..length).unwrap_or_default() {
+            if *byte == b'\n' || line.len() == LONGEST_LINE {
+                log(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+            if *byte != b'\n' {
+                line.push(*byte);
+            }
+        }
+        if length == 0 {
+            if !line.is_empty() {
+                log(&String::from_utf8_lossy(&line));
+            }
+            return Ok(());
+        }
+    }
+}
+
+/// The report of a job that the worker could not run.
+fn fault(reason: &str) -> Report {
+    Report {
+        outcome: Outcome::WorkerFault {
+            reason: reason.to_owned(),
+        },
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+        files: Vec::new(),
+        private_directories: Vec::new(),
+        usage: Usage::default(),
+    }
+}
+
+/// A job is run, then cancelled; a few more may wait while the worker is slow to read.
+const MESSAGES_PER_SLOT: usize = 16;
+/// The longest line of the worker that stays one line of the log.
+const LONGEST_LINE: usize = 4096;

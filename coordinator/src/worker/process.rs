@@ -1,0 +1,192 @@
+//! Starts `stap-worker` and hears from it what it can do.
+//!
+//! This happens once, before this process has a second thread and before it has read a foreign byte;
+//! nothing is started ever after. The worker stays in a process group of its own: a Ctrl-C on the
+//! terminal asks the server to stop, and the server then stops the worker in good order.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt as _, FdMapping};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use stap_protocol::job::{Configuration, FromWorker, MAX_FRAME, Readiness, ToWorker};
+
+/// A worker that has said what it serves.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The program.
+    pub process: WorkerProcess,
+    /// The conversation with it.
+    pub socket: UnixStream,
+    /// What it writes for the log.
+    pub stderr: ChildStderr,
+    /// What it serves, and how jobs are confined.
+    pub readiness: Readiness,
+}
+
+/// Why there is no worker.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Neither beside this program nor in PATH.
+    #[error("stap-worker is not installed: it is expected beside {}", .0.display())]
+    Missing(PathBuf),
+    /// It could not be started.
+    #[error("{} cannot be started: {source}", program.display())]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It ended or broke off before it was ready.
+    #[error(
+        "stap-worker ended before it was ready ({ended}): {source}; its own lines in the log say why"
+    )]
+    BrokeOff {
+        /// How it ended.
+        ended: String,
+        /// What reading from it gave.
+        source: io::Error,
+    },
+    /// It said that it cannot work.
+    #[error("{0}")]
+    NotReady(String),
+    /// It answered something else.
+    #[error(
+        "stap-worker does not speak our language; install stap-serverd and stap-worker of the same version"
+    )]
+    Language,
+}
+
+/// Starts the worker and waits until it is ready.
+///
+/// # Errors
+/// When there is no worker, or it cannot work under this configuration.
+pub fn start(configuration: Configuration) -> Result<Spawned, StartError> {
+    let program = find()?;
+    let (socket, theirs) = UnixStream::pair().map_err(|source| StartError::Spawn {
+        program: program.clone(),
+        source,
+    })?;
+    let mut child =
+        spawn(&program, theirs.into()).map_err(|source| StartError::Spawn { program, source })?;
+    let stderr = child.stderr.take().expect("the worker's stderr is a pipe");
+    let mut process = WorkerProcess { child };
+    match introduce(&socket, configuration) {
+        Ok(FromWorker::Ready(readiness)) => Ok(Spawned {
+            process,
+            socket,
+            stderr,
+            readiness,
+        }),
+        Ok(FromWorker::NotReady { reason }) => Err(StartError::NotReady(reason)),
+        Ok(_) => Err(StartError::Language),
+        Err(source) => {
+            drop(socket);
+            relay(stderr);
+            let ended = process
+                .child
+                .wait()
+                .map_or_else(|error| error.to_string(), |status| status.to_string());
+            Err(StartError::BrokeOff { ended, source })
+        }
+    }
+}
+
+/// Beside this program, else in PATH, as all our programs find each other.
+fn find() -> Result<PathBuf, StartError> {
+    let here = std::env::current_exe().unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let beside = here.parent().map(Path::to_owned);
+    beside
+        .into_iter()
+        .chain(std::env::split_paths(&path).filter(|directory| directory.is_absolute()))
+        .map(|directory| directory.join("stap-worker"))
+        .find(|candidate| candidate.is_file())
+        .ok_or(StartError::Missing(here))
+}
+
+fn spawn(program: &Path, socket: OwnedFd) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .current_dir("/");
+    command
+        .fd_mappings(vec![FdMapping {
+            parent_fd: socket,
+            child_fd: SOCKET,
+        }])
+        .expect("a single mapping cannot collide");
+    command.spawn()
+}
+
+/// The first exchange, blocking because nothing else may happen before it is over.
+fn introduce(mut socket: &UnixStream, configuration: Configuration) -> io::Result<FromWorker> {
+    let message = encode(&ToWorker::Configure(configuration))?;
+    let length = u32::try_from(message.len()).map_err(io::Error::other)?;
+    socket.write_all(&length.to_be_bytes())?;
+    socket.write_all(&message)?;
+    let mut length = [0; 4];
+    socket.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_be_bytes(length)).map_err(io::Error::other)?;
+    if length > MAX_FRAME {
+        return Err(io::Error::other("the frame is too large"));
+    }
+    let mut message = Vec::new();
+    let wanted = u64::try_from(length).map_err(io::Error::other)?;
+    socket.take(wanted).read_to_end(&mut message)?;
+    postcard::from_bytes(&message).map_err(io::Error::other)
+}
+
+/// One message, without its length.
+pub(super) fn encode(message: &ToWorker) -> io::Result<Vec<u8>> {
+    postcard::to_stdvec(message).map_err(io::Error::other)
+}
+
+/// Logs what a worker said that did not live to be listened to.
+fn relay(mut stderr: ChildStderr) {
+    let mut text = Vec::new();
+    if let Err(error) = stderr.by_ref().take(LAST_WORDS).read_to_end(&mut text) {
+        tracing::warn!(%error, "the worker's last words are lost");
+    }
+    for line in String::from_utf8_lossy(&text).lines() {
+        tracing::warn!("worker: {line}");
+    }
+}
+
+/// The worker's process.
+#[derive(Debug)]
+pub struct WorkerProcess {
+    child: Child,
+}
+
+impl WorkerProcess {
+    /// Waits until the worker has ended, for at most `patience`; then ends it.
+    ///
+    /// # Errors
+    /// When the kernel does not let us wait.
+    pub async fn end(mut self, patience: Duration) -> io::Result<ExitStatus> {
+        // The descriptor stands for this very process, also after its number was given away.
+        let process = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
+        let mut ended = tokio::task::spawn_blocking(move || self.child.wait());
+        if let Ok(ended) = tokio::time::timeout(patience, &mut ended).await {
+            return ended.map_err(io::Error::other)?;
+        }
+        tracing::warn!("the worker does not end by itself and is killed");
+        pidfd_send_signal(&process, Signal::KILL)?;
+        ended.await.map_err(io::Error::other)?
+    }
+}
+
+/// Where the worker expects its end of the socket pair.
+const SOCKET: i32 = 3;
+/// How much of a dead worker's stderr is logged.
+const LAST_WORDS: u64 = 64 << 10;
