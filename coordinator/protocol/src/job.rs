@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::path::{FileName, RelativePath};
 use crate::target::TargetName;
 
 /// The largest frame either side accepts, in bytes. A request may unpack to 64 MiB by default and a
@@ -176,9 +177,10 @@ pub struct Job {
 /// A file that goes into the job's working directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {
-    /// Relative, normal components only.
-    pub path: PathBuf,
+    /// Where, relative to that directory.
+    pub path: RelativePath,
     /// Its content.
+    #[serde(with = "serde_bytes")]
     pub content: Vec<u8>,
 }
 
@@ -188,8 +190,10 @@ pub struct Report {
     /// What happened.
     pub outcome: Outcome,
     /// What stap wrote to stdout, up to the policy's bound. Paths are those inside the jail.
+    #[serde(with = "serde_bytes")]
     pub stdout: Vec<u8>,
     /// What stap wrote to stderr, up to the policy's bound.
+    #[serde(with = "serde_bytes")]
     pub stderr: Vec<u8>,
     /// Results, taken by an allow-list of names from the job's output directory.
     pub files: Vec<OutputFile>,
@@ -202,9 +206,10 @@ pub struct Report {
 /// A result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputFile {
-    /// A file name without any directory.
-    pub name: String,
+    /// What it is called, without any directory.
+    pub name: FileName,
     /// Its content.
+    #[serde(with = "serde_bytes")]
     pub content: Vec<u8>,
 }
 

@@ -166,8 +166,13 @@ mod tests {
 
     #[test]
     fn a_release_that_could_be_a_path_or_an_option_is_refused() {
-        for text in ["", "../etc", "/usr/src", "-rf", ".hidden", "6.1..2", "6.1 2", "6.1\n", "é"] {
-            assert!(text.parse::<KernelRelease>().is_err(), "{text:?} was accepted");
+        for text in [
+            "", "../etc", "/usr/src", "-rf", ".hidden", "6.1..2", "6.1 2", "6.1\n", "é",
+        ] {
+            assert!(
+                text.parse::<KernelRelease>().is_err(),
+                "{text:?} was accepted"
+            );
         }
         assert_eq!(
             "a".repeat(MAX_NAME + 1).parse::<KernelRelease>(),

@@ -1,0 +1,111 @@
+//! The bodies of the fuzz targets in `fuzz/`, as plain functions, so that the committed corpus is
+//! replayed by the ordinary tests. Each panics when a promise is broken.
+
+use crate::announcement::Announcement;
+use crate::frame::{Progress, RequestFrame};
+use crate::job::{FromWorker, ToWorker};
+use crate::options;
+use crate::reply::{Reply, ReplyLimits};
+use crate::request::{Limits, Request};
+
+/// Small enough that a fuzzer can reach every limit.
+const LIMITS: Limits = Limits {
+    compressed: 1 << 20,
+    unpacked: 4 << 20,
+    entries: 200,
+};
+const REPLY_LIMITS: ReplyLimits = ReplyLimits {
+    compressed: 1 << 20,
+    unpacked: 4 << 20,
+    entries: 200,
+};
+
+/// A request that is accepted stays within its limits and survives being sent on.
+pub fn request(bytes: &[u8]) {
+    let Ok(request) = Request::decode(bytes, &LIMITS) else {
+        return;
+    };
+    let unpacked: usize = request.files.iter().map(|file| file.content.len()).sum();
+    assert!(
+        unpacked as u64 <= LIMITS.unpacked,
+        "more was unpacked than allowed"
+    );
+    let again = Request::decode(&request.encode(), &Limits::default());
+    let again = again
+        .expect("a request that was accepted can be sent on")
+        .into_parts();
+    let mut expected = request.into_parts();
+    expected.notices.clear();
+    assert_eq!(again, expected, "a request changes on its way");
+}
+
+/// A reply that is accepted stays within its limits and survives being sent on.
+pub fn reply(bytes: &[u8]) {
+    let Ok(reply) = Reply::decode(bytes, &REPLY_LIMITS) else {
+        return;
+    };
+    let unpacked: usize = reply.files.iter().map(|file| file.content.len()).sum();
+    assert!(
+        unpacked as u64 <= REPLY_LIMITS.unpacked,
+        "more was unpacked than allowed"
+    );
+    let again = Reply::decode(&reply.encode(), &ReplyLimits::default());
+    assert_eq!(again.as_ref(), Ok(&reply), "a reply changes on its way");
+}
+
+/// The words of a command line, separated by NUL bytes, keep their meaning when they are spelled in
+/// full.
+pub fn options(bytes: &[u8]) {
+    let words: Vec<_> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+    for order in [options::Order::Permute, options::Order::Posix] {
+        let Ok(line) = options::parse_ordered(&words, order) else {
+            continue;
+        };
+        let again = options::parse(&line.to_arguments()).expect("a full spelling is accepted");
+        assert!(line.options().eq(again.options()), "the options change");
+        assert!(line.operands().eq(again.operands()), "the operands change");
+    }
+}
+
+/// Strings of an announcement, `key=value` separated by NUL bytes.
+pub fn announcement(bytes: &[u8]) {
+    let pair = |string: &[u8]| {
+        let equals = string.iter().position(|byte| *byte == b'=')?;
+        let key = String::from_utf8_lossy(&string[..equals]).into_owned();
+        Some((key, string[equals + 1..].to_vec()))
+    };
+    let pairs: Vec<_> = bytes.split(|byte| *byte == 0).filter_map(pair).collect();
+    if let Some(server) = Announcement::from_txt(&pairs) {
+        assert!(
+            !server.sysinfo().chars().any(char::is_control),
+            "control characters get through"
+        );
+    }
+}
+
+/// The stream of a peer, cut into pieces whose length is the first byte.
+pub fn frame(bytes: &[u8]) {
+    let Some((size, stream)) = bytes.split_first() else {
+        return;
+    };
+    let mut frame = RequestFrame::new(LIMITS.compressed);
+    for piece in stream.chunks(usize::from(*size) + 1) {
+        match frame.feed(piece) {
+            Ok(taken) if taken == piece.len() => {}
+            Ok(_) => break,
+            Err(_) => return,
+        }
+    }
+    if let Progress::Request(body) = frame.progress() {
+        assert!(
+            body.len() < stream.len(),
+            "a request is longer than what was sent"
+        );
+    }
+}
+
+/// A message of the coordinator's or the worker's socket never panics the other end.
+pub fn job(bytes: &[u8]) {
+    drop(postcard::from_bytes::<ToWorker>(bytes));
+    drop(postcard::from_bytes::<FromWorker>(bytes));
+}

@@ -1,0 +1,185 @@
+//! What one side writes, the other side reads, and so do the tools of everybody else.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::io::{Cursor, Read};
+
+use proptest::prelude::*;
+use stap_protocol::job::{InputFile, OutputFile};
+use stap_protocol::locale::VARIABLES;
+use stap_protocol::path::RelativePath;
+use stap_protocol::reply::{self, Reply, ReplyLimits};
+use stap_protocol::request::{self, Limits, MachineOwnerKeys, Request, SysInfo};
+use stap_protocol::version::ProtocolVersion;
+
+fn sysinfo() -> impl Strategy<Value = SysInfo> {
+    let arch = prop::option::of(prop::sample::select(&["x86_64", "arm64", "powerpc"]));
+    ("[0-9]\\.[0-9]{1,3}\\+[a-z]{0,8}", arch).prop_map(|(release, arch)| SysInfo {
+        release: release.parse().unwrap(),
+        arch: arch.map(|arch| arch.parse().unwrap()),
+    })
+}
+
+fn argument() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(1..=u8::MAX, 0..400)
+}
+
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..2000),
+        (any::<u8>(), 0..20_000_usize).prop_map(|(byte, size)| vec![byte; size]),
+    ]
+}
+
+fn input_files() -> impl Strategy<Value = Vec<InputFile>> {
+    let path = "(script|tapset)(/[a-z \\\\\n*é-]{1,6}){1,3}";
+    let file = (path, content()).prop_map(|(path, content)| InputFile {
+        path: RelativePath::new(path).unwrap(),
+        content,
+    });
+    let conflicting = |files: &Vec<InputFile>| {
+        RelativePath::first_conflict(files.iter().map(|file| &file.path)).is_none()
+    };
+    prop::collection::vec(file, 0..6).prop_filter("names get in each other's way", conflicting)
+}
+
+fn locale() -> impl Strategy<Value = Vec<(String, String)>> {
+    let value = "[A-Za-z0-9@_.=-]{0,20}";
+    prop::collection::btree_map(prop::sample::select(&VARIABLES), value, 0..5).prop_map(|map| {
+        map.into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    })
+}
+
+fn keys() -> impl Strategy<Value = MachineOwnerKeys> {
+    let print = "([0-9a-f]{2}:){19}[0-9a-f]{2}".prop_map(|text| text.parse().unwrap());
+    prop_oneof![
+        Just(MachineOwnerKeys::NotAsked),
+        Just(MachineOwnerKeys::Missing),
+        prop::collection::vec(print, 1..4).prop_map(MachineOwnerKeys::Enrolled),
+    ]
+}
+
+fn requests() -> impl Strategy<Value = Request> {
+    let arguments = prop::collection::vec(argument(), 0..8);
+    let version = any::<(u16, u16)>();
+    (
+        version,
+        sysinfo(),
+        arguments,
+        input_files(),
+        locale(),
+        keys(),
+    )
+        .prop_map(
+            |((major, minor), target, arguments, files, locale, machine_owner_keys)| {
+                let parts = request::Parts {
+                    version: ProtocolVersion::new(major, minor),
+                    files,
+                    locale,
+                    machine_owner_keys,
+                    ..request::Parts::new(target, arguments)
+                };
+                Request::new(parts).unwrap()
+            },
+        )
+}
+
+fn output_files() -> impl Strategy<Value = Vec<OutputFile>> {
+    let names = prop::collection::btree_map("[a-z_0-9]{1,8}\\.(o|sgn|c)", content(), 0..4);
+    let module = prop::option::of(("[a-z_0-9]{1,8}\\.ko", content()));
+    (names, module).prop_map(|(files, module)| {
+        let file = |(name, content): (String, _)| OutputFile {
+            name: name.as_str().try_into().unwrap(),
+            content,
+        };
+        files.into_iter().chain(module).map(file).collect()
+    })
+}
+
+fn replies() -> impl Strategy<Value = Reply> {
+    let key = prop::option::of(content());
+    (any::<i32>(), content(), content(), output_files(), key).prop_map(
+        |(rc, stdout, stderr, files, signing_key)| {
+            let parts = reply::Parts {
+                rc,
+                stdout,
+                stderr,
+                files,
+                signing_key,
+                ..reply::Parts::default()
+            };
+            Reply::new(parts).unwrap()
+        },
+    )
+}
+
+/// Reads every file of an archive with an implementation that is not ours.
+fn members(package: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(package)).unwrap();
+    archive.validate_header_consistency().unwrap();
+    let mut members = Vec::new();
+    for index in 0..archive.len() {
+        let mut file = archive.by_index(index).unwrap();
+        if !file.name_raw().ends_with(b"/") {
+            let mut content = Vec::new();
+            file.read_to_end(&mut content).unwrap();
+            members.push((file.name_raw().to_vec(), content));
+        }
+    }
+    members
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_request_is_read_as_it_was_written(request in requests()) {
+        let decoded = Request::decode(&request.encode(), &Limits::default());
+        prop_assert_eq!(decoded, Ok(request));
+    }
+
+    #[test]
+    fn a_reply_is_read_as_it_was_written(reply in replies()) {
+        let decoded = Reply::decode(&reply.encode(), &ReplyLimits::default());
+        prop_assert_eq!(decoded, Ok(reply));
+    }
+
+    #[test]
+    fn others_read_our_requests_as_we_do(request in requests()) {
+        let members = members(&request.encode());
+        for (number, argument) in (1..).zip(&request.arguments) {
+            let name = format!("argv{number}").into_bytes();
+            prop_assert!(members.contains(&(name, argument.clone())));
+        }
+        for file in &request.files {
+            prop_assert!(members.contains(&(file.path.as_bytes().to_vec(), file.content.clone())));
+        }
+    }
+
+    #[test]
+    fn others_read_our_replies_as_we_do(reply in replies()) {
+        let members = members(&reply.encode());
+        prop_assert!(members.contains(&(b"rc".to_vec(), reply.rc.to_string().into_bytes())));
+        prop_assert!(members.contains(&(b"stdout".to_vec(), reply.stdout.clone())));
+        for file in &reply.files {
+            let name = [b"stap000000/", file.name.as_bytes()].concat();
+            prop_assert!(members.contains(&(name, file.content.clone())));
+        }
+    }
+}
+
+#[test]
+fn a_refusal_is_a_complete_reply() {
+    let refusal = Reply::refusal("the server is busy");
+    let decoded = Reply::decode(&refusal.encode(), &ReplyLimits::default()).unwrap();
+    assert_eq!(
+        (decoded.rc, &decoded.stderr[..]),
+        (1, &b"the server is busy\n"[..])
+    );
+    let mut names = zip::ZipArchive::new(Cursor::new(refusal.encode())).unwrap();
+    assert!(
+        names.by_name("stap000000/").unwrap().is_dir(),
+        "stock clients expect the directory"
+    );
+}
