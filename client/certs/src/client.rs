@@ -1,0 +1,290 @@
+//! A client-side database: the servers that a client trusts, one certificate file for each.
+//!
+//! Reading judges every file before it is believed; changing is idempotent and atomic. Where the
+//! databases live is `paths`; who adds a server's own certificate is `trust`.
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::certificate::{Certificate, Fingerprint, MAX_CERTIFICATE_BYTES};
+use crate::directory::{Directory, read_bounded};
+use crate::error::{DatabaseError, finding_line, settle};
+use crate::mirror::{Change, Mirror, NoMirror};
+use crate::nss;
+use crate::permissions::{Fault, Finding, Kind, Severity};
+use crate::text::{quoted, shown};
+
+/// A client-side database that this user changes.
+#[derive(Debug)]
+pub struct ClientDatabase<'m> {
+    directory: Directory,
+    findings: Vec<Finding>,
+    mirror: &'m dyn Mirror,
+}
+
+/// What a database that passed the checks holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The trusted certificates, in a fixed order.
+    pub certificates: Vec<Certificate>,
+    /// What should be better but does not matter, one line each, without `WARNING:`.
+    pub warnings: Vec<String>,
+}
+
+/// Who must own a client-side database and its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerRule {
+    /// The user whose rights this process has: a private database.
+    EffectiveUser,
+    /// Root: the global database.
+    Root,
+    /// Anybody: a database that the user named.
+    Anyone,
+}
+
+/// What adding a certificate did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Whether the certificate was not there before.
+    pub is_new: bool,
+    /// What went less well, one line each, without a prefix.
+    pub warnings: Vec<String>,
+}
+
+/// The most servers that one database can trust.
+pub const MAX_CERTIFICATES: usize = 1024;
+
+impl ClientDatabase<'static> {
+    /// Opens the database for changes, making it when it is not there.
+    ///
+    /// # Errors
+    /// Fails when the directory cannot be made or opened.
+    pub fn open_or_create(path: &Path) -> Result<Self, DatabaseError> {
+        Self::open_or_create_with(path, &NoMirror)
+    }
+
+    /// Reads a database for trusting servers.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Missing`] when there is none, which the caller judges;
+    /// [`DatabaseError::Unsafe`] when somebody else could have changed it.
+    pub fn open(path: &Path, rule: OwnerRule) -> Result<Opened, DatabaseError> {
+        let mut findings = Vec::new();
+        let Some(directory) = Directory::examine(path, rule.required(), &mut findings)? else {
+            return Err(match findings.as_slice() {
+                [
+                    Finding {
+                        fault: Fault::Missing,
+                        ..
+                    },
+                ] => DatabaseError::Missing {
+                    path: path.to_owned(),
+                },
+                _ => DatabaseError::Unsafe {
+                    path: path.to_owned(),
+                    findings,
+                },
+            });
+        };
+        nss::examine(
+            &directory,
+            Kind::ClientStore,
+            rule.required(),
+            &mut findings,
+        )?;
+        let reading = read_all(&directory, rule, &mut findings)?;
+        let mut warnings = settle(path, findings)?;
+        warnings.extend(reading.doubts);
+        Ok(Opened {
+            certificates: reading.certificates,
+            warnings,
+        })
+    }
+}
+
+impl<'m> ClientDatabase<'m> {
+    /// As [`open_or_create`](Self::open_or_create), with a second store to keep in step.
+    ///
+    /// # Errors
+    /// Fails when the directory cannot be made or opened.
+    pub fn open_or_create_with(path: &Path, mirror: &'m dyn Mirror) -> Result<Self, DatabaseError> {
+        Directory::create(path)?;
+        let mut findings = Vec::new();
+        match Directory::examine(path, None, &mut findings)? {
+            Some(directory) => Ok(Self {
+                directory,
+                findings,
+                mirror,
+            }),
+            None => Err(DatabaseError::Unsafe {
+                path: path.to_owned(),
+                findings,
+            }),
+        }
+    }
+
+    /// Trusts a certificate from now on. Adding one again changes nothing.
+    ///
+    /// # Errors
+    /// The database is as it was when the certificate could not be written.
+    pub fn add(&self, certificate: &Certificate) -> Result<Added, DatabaseError> {
+        let lock = self.directory.lock()?;
+        let name = file_name(certificate.sha256());
+        let is_new = self.held(&name)?.as_ref() != Some(certificate);
+        if is_new {
+            self.make_room()?;
+            self.directory
+                .write(&lock, &name, FILE_MODE, certificate.der())?;
+        }
+        self.tell(Change::Trusted(certificate))?;
+        let mut warnings = self.dangers();
+        warnings.extend(self.open_to_readers());
+        Ok(Added { is_new, warnings })
+    }
+
+    /// No longer trusts a certificate; tells whether it was trusted.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be removed.
+    pub fn remove(&self, fingerprint: Fingerprint) -> Result<bool, DatabaseError> {
+        let lock = self.directory.lock()?;
+        let was_there = self.directory.remove(&lock, &file_name(fingerprint))?;
+        self.tell(Change::Distrusted(fingerprint))?;
+        Ok(was_there)
+    }
+
+    /// Returns the certificate that a file holds now, if it holds one that a client would believe.
+    fn held(&self, name: &str) -> Result<Option<Certificate>, DatabaseError> {
+        let mut findings = Vec::new();
+        let kind = Kind::ClientStore;
+        let Some(file) = self
+            .directory
+            .examine_file(name, kind, None, &mut findings)?
+        else {
+            return Ok(None);
+        };
+        Ok(read_certificate(
+            file,
+            &self.directory.file_path(name),
+            name,
+        ))
+    }
+
+    fn make_room(&self) -> Result<(), DatabaseError> {
+        let count = self.directory.names(is_certificate_name)?.len();
+        if count < MAX_CERTIFICATES {
+            return Ok(());
+        }
+        Err(self.directory.too_many("certificates", MAX_CERTIFICATES))
+    }
+
+    /// A certificate is added to a directory that clients will refuse, and its owner is told why.
+    fn dangers(&self) -> Vec<String> {
+        let is_error = |finding: &&Finding| finding.severity() == Severity::Error;
+        self.findings
+            .iter()
+            .filter(is_error)
+            .map(finding_line)
+            .collect()
+    }
+
+    /// Every user of the host may read what is trusted, and with a global database must be able to.
+    fn open_to_readers(&self) -> Option<String> {
+        let is_store_name = |name: &str| is_certificate_name(name) || nss::is_store_name(name);
+        let result = self.directory.names(is_store_name).and_then(|names| {
+            names
+                .iter()
+                .try_for_each(|name| self.directory.set_mode(name, FILE_MODE))
+        });
+        let error = result.err()?;
+        let path = shown(self.directory.path());
+        Some(format!(
+            "unable to make the client certificate database {path} readable by others\n  {error}"
+        ))
+    }
+
+    fn tell(&self, change: Change<'_>) -> Result<(), DatabaseError> {
+        let path = self.directory.path();
+        self.mirror
+            .follow(path, change)
+            .map_err(|source| DatabaseError::Mirror {
+                path: path.to_owned(),
+                source,
+            })
+    }
+}
+
+impl OwnerRule {
+    fn required(self) -> Option<u32> {
+        match self {
+            Self::EffectiveUser => Some(rustix::process::geteuid().as_raw()),
+            Self::Root => Some(0),
+            Self::Anyone => None,
+        }
+    }
+}
+
+/// What reading every certificate file gave.
+#[derive(Default)]
+struct Reading {
+    certificates: Vec<Certificate>,
+    doubts: Vec<String>,
+}
+
+fn read_all(
+    directory: &Directory,
+    rule: OwnerRule,
+    findings: &mut Vec<Finding>,
+) -> Result<Reading, DatabaseError> {
+    let names = directory.names(is_certificate_name)?;
+    if names.len() > MAX_CERTIFICATES {
+        return Err(directory.too_many("certificates", MAX_CERTIFICATES));
+    }
+    let mut reading = Reading::default();
+    for name in names {
+        let mut found = Vec::new();
+        let file = directory.examine_file(&name, Kind::ClientStore, rule.required(), &mut found)?;
+        if file.is_none() && !directory.has(&name)? {
+            // Its owner withdrew the trust after the directory was listed.
+            continue;
+        }
+        findings.append(&mut found);
+        let Some(file) = file else { continue };
+        match read_certificate(file, &directory.file_path(&name), &name) {
+            Some(certificate) => reading.certificates.push(certificate),
+            None => reading.doubts.push(doubt(&directory.file_path(&name))),
+        }
+    }
+    Ok(reading)
+}
+
+/// A file is believed when it holds exactly the certificate that its name says.
+fn read_certificate(file: File, path: &Path, name: &str) -> Option<Certificate> {
+    let der = read_bounded(file, path, MAX_CERTIFICATE_BYTES).ok()?;
+    let certificate = Certificate::from_der(&der).ok()?;
+    (file_name(certificate.sha256()) == name).then_some(certificate)
+}
+
+fn doubt(path: &Path) -> String {
+    format!(
+        "Certificate database file '{}' does not hold the certificate that its name says and is ignored\n  \
+         try: rm {}",
+        shown(path),
+        quoted(path)
+    )
+}
+
+fn file_name(fingerprint: Fingerprint) -> String {
+    format!("{fingerprint}.{EXTENSION}")
+}
+
+fn is_certificate_name(name: &str) -> bool {
+    name.strip_suffix(EXTENSION)
+        .and_then(|stem| stem.strip_suffix('.'))
+        .is_some_and(|stem| Fingerprint::from_hex(stem).is_some())
+}
+
+const EXTENSION: &str = "cert";
+
+/// The mode of every file that clients read.
+const FILE_MODE: u32 = 0o644;

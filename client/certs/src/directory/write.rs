@@ -1,0 +1,137 @@
+//! Changing a database: one writer at a time, and never half a file.
+//!
+//! A file is written under a temporary name with its final mode, synchronised, and renamed. The lock
+//! makes one temporary name per directory enough, so what a crash left behind is found and removed by
+//! the next writer. Readers need no lock for one file; a reader of a pair takes it.
+
+use std::fs::File;
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, RawMode, fchmod, flock, fsync, openat, renameat,
+    unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use super::{Directory, is_regular, stat};
+use crate::error::DatabaseError;
+
+/// The right to change a directory, until dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _held: OwnedFd,
+}
+
+/// How long another writer may take. Making a key is the longest work under the lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often the lock is asked for meanwhile: flock(2) has no time limit of its own.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The lock is a file of its own, because NFS locks only files that are open for writing.
+const LOCK_NAME: &str = ".lock";
+
+/// Where the next file of this directory is written before it gets its name.
+const NEW_NAME: &str = ".new";
+
+impl Directory {
+    /// Waits for the right to change this directory, and clears what an interrupted writer left.
+    pub(crate) fn lock(&self) -> Result<Lock, DatabaseError> {
+        let path = self.file_path(LOCK_NAME);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = openat(&self.fd, LOCK_NAME, flags | OFlags::CLOEXEC, SECRET)
+            .map_err(|errno| DatabaseError::io("open", &path, errno))?;
+        if !is_regular(&stat(&fd, &path)?) {
+            return Err(DatabaseError::io("lock", &path, Errno::INVAL));
+        }
+        self.wait_for(&fd)?;
+        let lock = Lock { _held: fd };
+        self.remove(&lock, NEW_NAME)?;
+        Ok(lock)
+    }
+
+    fn wait_for(&self, fd: &OwnedFd) -> Result<(), DatabaseError> {
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match flock(fd, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(()),
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(LOCK_INTERVAL),
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(DatabaseError::Busy {
+                        path: self.path.clone(),
+                    });
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    return Err(DatabaseError::io("lock", &self.file_path(LOCK_NAME), errno));
+                }
+            }
+        }
+    }
+
+    /// Gives `name` this content and mode at once, on disk before it returns.
+    pub(crate) fn write(
+        &self,
+        _lock: &Lock,
+        name: &str,
+        mode: RawMode,
+        content: &[u8],
+    ) -> Result<(), DatabaseError> {
+        let path = self.file_path(name);
+        let failed = |source: std::io::Error| DatabaseError::io("write", &path, source);
+        // Secret from the first instant; opened to others only when complete.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let fd = openat(&self.fd, NEW_NAME, flags | OFlags::CLOEXEC, SECRET)
+            .map_err(|errno| failed(errno.into()))?;
+        let mut file = File::from(fd);
+        let written = file
+            .write_all(content)
+            .and_then(|()| Ok(fchmod(&file, Mode::from_raw_mode(mode))?))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| Ok(renameat(&self.fd, NEW_NAME, &self.fd, name)?))
+            .and_then(|()| Ok(fsync(&self.fd)?));
+        written.map_err(|source| {
+            // The first error is the one to report; what is left is cleared by the next writer.
+            unlinkat(&self.fd, NEW_NAME, AtFlags::empty()).ok();
+            failed(source)
+        })
+    }
+
+    /// Gives an existing file of this user another mode. Somebody else's is left alone: the rules tell
+    /// its owner.
+    pub(crate) fn set_mode(&self, name: &str, mode: RawMode) -> Result<(), DatabaseError> {
+        let path = self.file_path(name);
+        let failed = |errno| DatabaseError::io("change the permissions of", &path, errno);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?;
+        let status = stat(&fd, &path)?;
+        let is_ours = is_regular(&status) && status.st_uid == geteuid().as_raw();
+        if !is_ours || status.st_mode & 0o777 == mode {
+            return Ok(());
+        }
+        fchmod(&fd, Mode::from_raw_mode(mode)).map_err(failed)
+    }
+
+    /// Gives an entry another name, replacing what has it.
+    pub(crate) fn rename(&self, _lock: &Lock, from: &str, to: &str) -> Result<(), DatabaseError> {
+        renameat(&self.fd, from, &self.fd, to)
+            .and_then(|()| fsync(&self.fd))
+            .map_err(|errno| DatabaseError::io("rename", &self.file_path(from), errno))
+    }
+
+    /// Removes an entry; tells whether it was there.
+    pub(crate) fn remove(&self, _lock: &Lock, name: &str) -> Result<bool, DatabaseError> {
+        match unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(DatabaseError::io("remove", &self.file_path(name), errno)),
+        }
+    }
+}
+
+/// The mode of a file that only its owner may read.
+const SECRET: Mode = Mode::from_raw_mode(0o600);
