@@ -106,6 +106,12 @@ impl RequestFrame {
         }
     }
 
+    /// Whether nothing at all has arrived.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        matches!(self.state, State::Header { filled: 0, .. })
+    }
+
     /// Takes what the network delivered and returns how many of these bytes belong to the request;
     /// the rest is behind its end.
     pub fn feed(&mut self, mut input: &[u8]) -> Result<usize, FrameError> {

@@ -1,0 +1,296 @@
+//! The client's end of a connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
+use stap_protocol::frame::{self, FrameError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::deadlines::{Deadlines, Interrupted, Late, Pace, Step};
+use crate::provider::{VERSIONS, provider};
+use crate::trust::{self, Trust, Verifier};
+
+/// A connection to a server that is trusted.
+#[derive(Debug)]
+pub struct ClientStream {
+    tls: TlsStream<TcpStream>,
+    certificate: Vec<u8>,
+    deadlines: Deadlines,
+}
+
+/// Why there is no connection to a server. Each kind asks for something else: another server, another
+/// attempt, or a decision of the user.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody answers at the address.
+    #[error("{address} cannot be reached: {source}")]
+    Unreachable {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The server reset the connection: it may be overloaded or restarting, so try again.
+    #[error("the server at {0} reset the connection")]
+    Reset(SocketAddr),
+    /// The server was too slow.
+    #[error(transparent)]
+    Late(#[from] Late),
+    /// The server's certificate is in none of the databases.
+    #[error("the certificate of the server at {0} is not trusted")]
+    Untrusted(SocketAddr),
+    /// The server's certificate is trusted, but its time is over. Servers renew theirs, so try
+    /// again.
+    #[error("the certificate of the server at {0} has expired")]
+    Expired(SocketAddr),
+    /// The server's certificate is trusted, but its time has not come; one of the two clocks is
+    /// wrong.
+    #[error(
+        "the certificate of the server at {0} is not valid yet; check the clocks of both hosts"
+    )]
+    NotYetValid(SocketAddr),
+    /// The handshake failed for another reason: this is no compile server, or a very old one.
+    #[error("the handshake with the server at {address} failed: {source}")]
+    Handshake {
+        /// The address.
+        address: SocketAddr,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExchangeError {
+    /// The request cannot be sent.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The server reset the connection: try again.
+    #[error("the server reset the connection")]
+    Reset,
+    /// The server was too slow.
+    #[error(transparent)]
+    Late(#[from] Late),
+    /// The server sends more than a reply may have.
+    #[error("the server's reply is longer than {limit} bytes")]
+    ReplyTooLong {
+        /// What is allowed.
+        limit: u64,
+    },
+    /// The connection broke.
+    #[error("the connection to the server broke: {0}")]
+    Io(#[source] io::Error),
+}
+
+/// Connects to the server at `address`, which must present one of the certificates `trusted`.
+///
+/// `name` is what the user called the server; a server that lives behind several names may want to
+/// know. Whether the certificate carries it is not judged here: see [`ClientStream::dns_names`].
+pub async fn connect(
+    address: SocketAddr,
+    name: Option<&str>,
+    trusted: &[Vec<u8>],
+    deadlines: &Deadlines,
+) -> Result<ClientStream, ConnectError> {
+    handshake(address, name, Trust::Exactly(trusted.to_vec()), deadlines).await
+}
+
+/// Returns the certificate of whatever server is at `address`, in DER, without trusting it and
+/// without sending it anything.
+pub async fn probe_certificate(
+    address: SocketAddr,
+    deadlines: &Deadlines,
+) -> Result<Vec<u8>, ConnectError> {
+    let mut stream = handshake(address, None, Trust::LookOnly, deadlines).await?;
+    let pace = Pace::new(
+        Step::Receive,
+        deadlines.write,
+        deadlines.whole,
+        Instant::now(),
+    );
+    let farewell = async {
+        stream.tls.write_all(&frame::PROBE).await?;
+        stream.tls.shutdown().await
+    };
+    // The certificate has been seen and its key proven; how the server takes the farewell changes
+    // nothing.
+    drop(pace.keep(farewell).await);
+    Ok(stream.certificate)
+}
+
+impl ClientStream {
+    /// The certificate that the server presented, in DER.
+    #[must_use]
+    pub fn peer_certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// The DNS names that the server's certificate carries.
+    #[must_use]
+    pub fn dns_names(&self) -> Vec<String> {
+        trust::dns_names(&self.certificate).unwrap_or_default()
+    }
+
+    /// Sends a request package and returns the reply package, of at most `max_reply` bytes.
+    ///
+    /// The answer may take as long as a compile takes. Once it has begun, it must keep coming.
+    pub async fn exchange(
+        mut self,
+        request_zip: &[u8],
+        max_reply: u64,
+    ) -> Result<Vec<u8>, ExchangeError> {
+        let header = frame::header(request_zip)?;
+        let sent = self.send(&header, request_zip).await;
+        if let Err(Interrupted::Late(late)) = sent {
+            return Err(late.into());
+        }
+        // A server may answer and close before it has read everything: it refused. Its reason may
+        // be there even though sending failed.
+        match (self.receive(max_reply).await, sent) {
+            (Ok(reply), _) if !reply.is_empty() => Ok(reply),
+            (_, Err(Interrupted::Failed(error))) => Err(broken(error)),
+            (received, _) => received,
+        }
+    }
+
+    async fn send(&mut self, header: &[u8], request_zip: &[u8]) -> Result<(), Interrupted> {
+        let Deadlines { write, whole, .. } = self.deadlines;
+        let pace = Pace::new(Step::Receive, write, whole, Instant::now());
+        pace.keep(self.tls.write_all(header)).await?;
+        for chunk in request_zip.chunks(CHUNK) {
+            pace.keep(self.tls.write_all(chunk)).await?;
+        }
+        pace.keep(self.tls.flush()).await
+    }
+
+    async fn receive(&mut self, max_reply: u64) -> Result<Vec<u8>, ExchangeError> {
+        let mut buffer = vec![0; CHUNK];
+        let mut reply = Vec::new();
+        let mut read = self
+            .tls
+            .read(&mut buffer)
+            .await
+            .map_err(Interrupted::Failed);
+        let Deadlines {
+            read: idle, whole, ..
+        } = self.deadlines;
+        let pace = Pace::new(Step::Send, idle, whole, Instant::now());
+        loop {
+            match read {
+                Ok(0) => return Ok(reply),
+                Ok(count) => reply.extend_from_slice(&buffer[..count]),
+                // Servers may just close; whether the package is whole shows when it is unpacked.
+                Err(Interrupted::Failed(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Ok(reply);
+                }
+                Err(Interrupted::Failed(error)) => return Err(broken(error)),
+                Err(Interrupted::Late(late)) => return Err(late.into()),
+            }
+            if reply.len() as u64 > max_reply {
+                return Err(ExchangeError::ReplyTooLong { limit: max_reply });
+            }
+            read = pace.keep(self.tls.read(&mut buffer)).await;
+        }
+    }
+}
+
+/// What is read or written at once: four TLS records.
+const CHUNK: usize = 64 << 10;
+
+async fn handshake(
+    address: SocketAddr,
+    name: Option<&str>,
+    trust: Trust,
+    deadlines: &Deadlines,
+) -> Result<ClientStream, ConnectError> {
+    let limit = deadlines.handshake;
+    let connecting = Pace::new(Step::Connect, limit, limit, Instant::now());
+    let socket = connecting.keep(TcpStream::connect(address)).await;
+    let socket = socket.map_err(|interrupted| match interrupted {
+        Interrupted::Late(late) => late.into(),
+        Interrupted::Failed(source) => ConnectError::Unreachable { address, source },
+    })?;
+    let connector = TlsConnector::from(Arc::new(config(trust)));
+    let shaking = Pace::new(Step::Handshake, limit, limit, Instant::now());
+    let tls = shaking
+        .keep(connector.connect(server_name(address, name), socket))
+        .await;
+    let tls = tls.map_err(|interrupted| match interrupted {
+        Interrupted::Late(late) => late.into(),
+        Interrupted::Failed(error) => why_no_handshake(address, error),
+    })?;
+    let (_, session) = tls.get_ref();
+    let chain = session.peer_certificates().unwrap_or_default();
+    let certificate = chain
+        .first()
+        .expect("a handshake ends with the server's certificate")
+        .to_vec();
+    Ok(ClientStream {
+        tls,
+        certificate,
+        deadlines: *deadlines,
+    })
+}
+
+fn config(trust: Trust) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(VERSIONS)
+        .expect("our provider has suites for both versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Verifier::new(trust))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config
+}
+
+/// A name that DNS could not hold, such as one with an underscore, is not told to the server.
+fn server_name(address: SocketAddr, name: Option<&str>) -> ServerName<'static> {
+    let named = name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
+    named.unwrap_or_else(|| ServerName::IpAddress(address.ip().into()))
+}
+
+fn why_no_handshake(address: SocketAddr, error: io::Error) -> ConnectError {
+    let cause = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(reason)) => match reason {
+            CertificateError::UnknownIssuer => ConnectError::Untrusted(address),
+            CertificateError::Expired => ConnectError::Expired(address),
+            CertificateError::NotValidYet => ConnectError::NotYetValid(address),
+            _ => ConnectError::Handshake {
+                address,
+                source: error,
+            },
+        },
+        _ if is_reset(&error) => ConnectError::Reset(address),
+        _ => ConnectError::Handshake {
+            address,
+            source: error,
+        },
+    }
+}
+
+fn broken(error: io::Error) -> ExchangeError {
+    match is_reset(&error) {
+        true => ExchangeError::Reset,
+        false => ExchangeError::Io(error),
+    }
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}

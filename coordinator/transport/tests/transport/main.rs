@@ -1,0 +1,5 @@
+//! Both ends of a connection, against each other and against peers that do not play fair.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod exchange;
+mod support;
