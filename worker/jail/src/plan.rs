@@ -3,7 +3,7 @@
 //! The worker writes it, the launcher reads it from descriptor 3 and trusts nothing else. A value of
 //! these types is well formed: paths are normal, counts are bounded, layers fit together.
 
-pub mod path;
+mod path;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::path::{HostPath, JailPath, WorkspacePath};
+pub use self::path::{HostPath, JailPath, PathError, WorkspacePath};
 use crate::layer::Layer;
 
 /// How a job is confined, what it sees and what it runs.
@@ -102,6 +102,8 @@ pub enum Place {
     /// An empty directory that the worker made for this job, owned by the job's identity; seen
     /// under its own path. For hosts without [`Layer::Mount`].
     Directory(HostPath),
+    /// Nothing: the job may write nowhere, and has no files. For trying out layers.
+    Nowhere,
 }
 
 /// A file of the workspace.
@@ -185,6 +187,9 @@ pub enum PlanError {
     /// A view or workspace that only a mount namespace can give.
     #[error("{0} needs the layer mount, which the plan leaves out")]
     NeedsMount(&'static str),
+    /// Files and nowhere to put them.
+    #[error("the plan has files and no workspace for them")]
+    NoWorkspace,
     /// A workspace on a disk although a private one is to be had.
     #[error("with the layer mount the workspace must be a tmpfs")]
     NeedsTmpfs,
@@ -234,12 +239,13 @@ impl JailPlan {
         self.layers.contains(&layer)
     }
 
-    /// Where the job sees its workspace.
+    /// Where the job sees its workspace, if it has one.
     #[must_use]
-    pub fn workspace_path(&self) -> &Path {
+    pub fn workspace_path(&self) -> Option<&Path> {
         match &self.workspace.place {
-            Place::Tmpfs { .. } => Path::new(WORKSPACE),
-            Place::Directory(path) => path.as_path(),
+            Place::Tmpfs { .. } => Some(Path::new(WORKSPACE)),
+            Place::Directory(path) => Some(path.as_path()),
+            Place::Nowhere => None,
         }
     }
 
@@ -276,6 +282,9 @@ impl JailPlan {
             self.command.environment.len(),
             MAX_ENVIRONMENT,
         )?;
+        if self.workspace.place == Place::Nowhere && !self.workspace.files.is_empty() {
+            return Err(PlanError::NoWorkspace);
+        }
         self.judge_layers()?;
         self.judge_identity()?;
         self.judge_mount()

@@ -1,8 +1,30 @@
-//! Which layers this host can give, found by trying each for real in a process of its own.
+//! Which layers this host can give, found by building a jail with each for real.
 
+mod remedy;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{WaitOptions, waitpid};
 use serde::{Deserialize, Serialize};
 
+use crate::channel::{Inherited, Status};
+use crate::handover::{HandoverError, plan_descriptor};
+use crate::launcher;
 use crate::layer::Layer;
+use crate::plan::{
+    self, GO, HostPath, Identity, JailPath, JailPlan, Limits, Place, View, Workspace,
+};
+use crate::report::Event;
+use crate::sys::{self, Fork};
 
 /// One layer on this host, for the user that asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,3 +38,227 @@ pub struct ProbedLayer {
     /// What would make it available; empty when it is.
     pub remedy: String,
 }
+
+/// Why nothing is known about this host.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// The program cannot be run, or a jail not even be tried.
+    #[error("trying a jail: {0}")]
+    Start(#[from] io::Error),
+    /// The plan of a trial is not accepted.
+    #[error("planning a jail: {0}")]
+    Plan(#[from] HandoverError),
+    /// The program ended without an answer.
+    #[error("stap-jail --probe failed: {0}")]
+    Failed(String),
+    /// Its answer makes no sense.
+    #[error("the answer of stap-jail --probe cannot be read")]
+    Unreadable(#[source] serde_json::Error),
+}
+
+/// Asks `program`, a `stap-jail`, what this host can give. May be called from any process.
+pub fn layers(program: &Path) -> Result<Vec<ProbedLayer>, ProbeError> {
+    let mut child = Command::new(program)
+        .args(["--probe", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()?;
+    let mut answer = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        return Err(ProbeError::Failed(status.to_string()));
+    }
+    serde_json::from_slice(&answer).map_err(ProbeError::Unreadable)
+}
+
+/// Tries every layer, each in a jail of its own. For a process with one thread only.
+pub(crate) fn try_all() -> Result<Vec<ProbedLayer>, ProbeError> {
+    let is_root = rustix::process::geteuid().is_root();
+    let mut base = BTreeSet::new();
+    if is_root {
+        base.insert(Layer::SlotUid);
+    }
+    let mut probed = Vec::new();
+    for layer in Layer::ALL {
+        let result = try_one(layer, &base, is_root)?;
+        // What follows is tried as jobs will have it: by the way of a user namespace if there is
+        // one, else by that of root.
+        if layer == Layer::User && result.available {
+            base.insert(Layer::User);
+        }
+        probed.push(result);
+    }
+    Ok(probed)
+}
+
+fn try_one(layer: Layer, base: &BTreeSet<Layer>, is_root: bool) -> Result<ProbedLayer, ProbeError> {
+    let mut wanted = base.clone();
+    wanted.insert(layer);
+    wanted.extend(layer.needs());
+    if layer == Layer::SlotUid && !is_root {
+        return Ok(absent(
+            layer,
+            "only root can give a job a uid of its own".to_owned(),
+        ));
+    }
+    // Some hosts allow user namespaces and then nothing in them; a mount shows the difference.
+    if layer == Layer::User {
+        wanted.insert(Layer::Mount);
+    }
+    Ok(match build(&plan(wanted, is_root))? {
+        Event::Enforced { layers } => match layers.into_iter().find(|held| held.layer == layer) {
+            Some(held) => ProbedLayer {
+                layer,
+                available: true,
+                detail: held.detail,
+                remedy: String::new(),
+            },
+            None => absent(layer, "the jail was built without it".to_owned()),
+        },
+        Event::SetupFailed { rung, reason } => absent(layer, format!("{rung}: {reason}")),
+        Event::Lost { reason } => absent(layer, reason),
+        Event::Ended { .. } => absent(layer, "the jail did not say what holds".to_owned()),
+    })
+}
+
+fn absent(layer: Layer, detail: String) -> ProbedLayer {
+    ProbedLayer {
+        layer,
+        available: false,
+        detail,
+        remedy: remedy::of(layer).to_owned(),
+    }
+}
+
+/// Builds a jail in a child, down to the job, and returns its first event.
+fn build(plan: &JailPlan) -> Result<Event, ProbeError> {
+    let plan = plan_descriptor(plan)?;
+    let (lifeline, ours) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+    let (events, status) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+    let kind = SocketType::STREAM;
+    let (collector, workspace) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+        .map_err(io::Error::from)?;
+    File::from(ours.try_clone()?).write_all(&[GO])?;
+    match sys::fork()? {
+        Fork::Child => {
+            drop((ours, events, collector));
+            launcher::run(Inherited {
+                plan,
+                lifeline,
+                status: Status::new(status),
+                workspace,
+            });
+            sys::exit_now(0)
+        }
+        Fork::Parent { child } => {
+            drop((plan, lifeline, status, workspace));
+            let event = first_event(events);
+            // Closing the lifeline is what ends the jail.
+            drop((ours, collector));
+            waitpid(Some(child), WaitOptions::empty()).map_err(io::Error::from)?;
+            event
+        }
+    }
+}
+
+fn first_event(events: OwnedFd) -> Result<Event, ProbeError> {
+    let mut events = File::from(events);
+    let mut bytes = Vec::new();
+    let mut part = [0; 4096];
+    loop {
+        if let Some(event) = Event::take(&mut bytes).map_err(io::Error::other)? {
+            return Ok(event);
+        }
+        match events.read(&mut part)? {
+            0 => {
+                return Ok(Event::Lost {
+                    reason: "the launcher died".to_owned(),
+                });
+            }
+            count => bytes.extend_from_slice(&part[..count]),
+        }
+    }
+}
+
+/// The smallest job with these layers.
+fn plan(layers: BTreeSet<Layer>, is_root: bool) -> JailPlan {
+    let path = |path: &str| JailPath::try_from(path).expect("the path is written out here");
+    let host = |path: &str| HostPath::try_from(path).expect("the path is written out here");
+    let place = if layers.contains(&Layer::Mount) {
+        Place::Tmpfs {
+            bytes: 1 << 20,
+            inodes: 64,
+        }
+    } else {
+        Place::Nowhere
+    };
+    JailPlan {
+        landlock_floor: 1,
+        identity: if is_root {
+            Identity::Slot {
+                uid: NOBODY,
+                gid: NOBODY,
+            }
+        } else {
+            Identity::Keep
+        },
+        layers,
+        view: View {
+            root: host("/"),
+            binds: Vec::new(),
+        },
+        workspace: Workspace {
+            place,
+            files: Vec::new(),
+        },
+        limits: Limits {
+            open_files: 64,
+            processes: 64,
+            file_bytes: 1 << 20,
+            cpu: Duration::from_secs(5),
+            address_space: None,
+        },
+        command: plan::Command {
+            program: path("/bin/true"),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: path("/"),
+        },
+    }
+}
+
+/// The answer for programs.
+pub(crate) fn to_json(layers: &[ProbedLayer]) -> String {
+    serde_json::to_string_pretty(layers).expect("probed layers are plain data")
+}
+
+/// The answer for people.
+pub(crate) struct Table<'a>(pub(crate) &'a [ProbedLayer]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for probed in self.0 {
+            let available = if probed.available { "ok" } else { "NO" };
+            writeln!(
+                formatter,
+                "{:<17} {available}  {}",
+                probed.layer.name(),
+                probed.detail
+            )?;
+            if !probed.remedy.is_empty() {
+                writeln!(formatter, "{:22}{}", "", probed.remedy)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The user as whom root tries: it owns nothing, and nothing runs as it for longer than a moment.
+const NOBODY: u32 = 65_534;
+/// An answer is shorter.
+const MAX_ANSWER: u64 = 64 << 10;

@@ -24,7 +24,7 @@ pub struct WorkspacePath(PathBuf);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {
-    /// Longer than [`MAX_PATH`], with a longer name than [`MAX_NAME`], or deeper than [`MAX_DEPTH`].
+    /// Longer or deeper than a path may be, or with a name that is too long for any file system.
     #[error("the path {0:?} is too long or too deep")]
     TooLong(PathBuf),
     /// Relative where it must be absolute.
@@ -40,11 +40,11 @@ pub enum PathError {
 
 /// The longest path, in bytes; the kernel takes 4096 with the final NUL, and the job's view adds a
 /// little in front.
-pub const MAX_PATH: usize = 4_000;
+pub(super) const MAX_PATH: usize = 4_000;
 /// The longest name in a path, in bytes, as on every Linux file system.
-pub const MAX_NAME: usize = 255;
+pub(super) const MAX_NAME: usize = 255;
 /// The most names in a path. Each may cost a directory.
-pub const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 impl TryFrom<PathBuf> for HostPath {
     type Error = PathError;

@@ -1,6 +1,5 @@
 use proptest::prelude::*;
 
-use super::path::PathError;
 use super::*;
 
 pub(crate) fn smallest() -> JailPlan {
