@@ -1,27 +1,28 @@
 //! Why an archive is not read, one variant per reason.
 
+use zip::result::ZipError;
+
 use crate::archive::{MAX_RATIO, RATIO_MATTERS_FROM};
 use crate::path::PathError;
+use crate::text;
 
 /// Why an archive is not read. Names are already escaped for display.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
-    /// No end record anywhere near the end.
+    /// Too short to be one.
     #[error("this is not a zip archive, or its end is missing")]
     NotAnArchive,
-    /// An end record, and then more bytes: a comment, another archive, anything.
-    #[error("there are {0} bytes behind the end of the zip archive")]
-    TrailingBytes(usize),
+    /// The last bytes are no end record: a comment, another archive, anything may follow it, or it
+    /// never was an archive.
+    #[error("the last 22 bytes are not a zip archive's end record without a comment")]
+    NoEndRecord,
     /// The archive uses the 64-bit extensions, which nothing below 4 GiB needs.
     #[error("64-bit zip archives are not accepted")]
     Zip64,
-    /// The archive claims to be a part of a set.
-    #[error("zip archives in several parts are not accepted")]
-    SeveralParts,
-    /// The directory is not where the end record says, or does not reach up to it.
-    #[error("the directory of the zip archive is not where the archive says")]
-    MisplacedDirectory,
+    /// The directory, or what it says of the members, does not hold together.
+    #[error("the zip archive is damaged or contradicts itself: {0}")]
+    Unreadable(String),
     /// The end record announces more members than allowed. Judged before the directory is read.
     #[error("the zip archive has {announced} members and the limit is {limit}")]
     TooManyEntries {
@@ -51,15 +52,6 @@ pub enum ArchiveError {
         /// Its compressed size.
         packed: u64,
     },
-    /// The directory ends in the middle of an entry, or holds something else.
-    #[error("entry {0} of the zip archive's directory is damaged")]
-    DamagedDirectory(usize),
-    /// A member does not begin where the one before it ended.
-    #[error("member {0} is not where the directory of the zip archive says")]
-    MisplacedMember(String),
-    /// A member's own header says something else than the directory.
-    #[error("member {0} and the directory of the zip archive contradict each other")]
-    Contradiction(String),
     /// A member's name cannot be used as a path.
     #[error("member {name} has a name that is not accepted: {reason}")]
     Name {
@@ -82,17 +74,17 @@ pub enum ArchiveError {
     Encrypted(String),
     /// Compressed otherwise than by storing or deflating.
     #[error(
-        "member {name} is compressed by method {method}; only 0 (stored) and 8 (deflated) are accepted"
+        "member {name} is compressed by the method {method}; only Stored and Deflated are accepted"
     )]
     Method {
         /// The member.
         name: String,
-        /// The number of its compression method.
-        method: u16,
+        /// The name of its compression method, or its number.
+        method: String,
     },
     /// Two members of the same name.
-    #[error("member {0} is there twice")]
-    Duplicate(String),
+    #[error("two members of the zip archive have the same name")]
+    Duplicate,
     /// A name is used both for a file and for a directory.
     #[error("member {0} is used both as a file and as a directory")]
     FileAsDirectory(String),
@@ -107,6 +99,22 @@ pub enum ArchiveError {
         announced: u64,
     },
     /// A member's compressed data is not valid, or its checksum differs.
-    #[error("member {0} is damaged")]
-    DamagedMember(String),
+    #[error("member {name} is damaged: {reason}")]
+    DamagedMember {
+        /// The member.
+        name: String,
+        /// What the reader says.
+        reason: String,
+    },
+}
+
+impl ArchiveError {
+    /// What the zip reader says may quote the archive, so it is escaped like everything foreign.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "handed to map_err, which gives the error away"
+    )]
+    pub(super) fn unreadable(error: ZipError) -> Self {
+        Self::Unreadable(text::escape(error.to_string().as_bytes()))
+    }
 }

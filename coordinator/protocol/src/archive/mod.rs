@@ -1,21 +1,17 @@
-//! The one shape of zip archive that we read and write.
+//! Zip archives, read with suspicion.
 //!
-//! Requests and replies are zip archives, and both come from strangers. General readers are generous:
-//! they look for a directory among junk, follow 64-bit extensions, let extra fields rename entries and
-//! let one of two equal names win. Every such kindness is a place where two readers disagree about
-//! what an archive holds. So this reader accepts only what `zip -r` and the writer beside it make:
-//! entries one after another from the first byte, then their directory in the same order, then the
-//! end record, and nothing else. Everything that the directory claims is judged before memory is
-//! spent on it, and held against what is really there while it is unpacked.
+//! Requests and replies are zip archives, and both come from strangers. The `zip` crate does the
+//! reading; what is added here is what a service needs that shares a host with its peers: every
+//! announced number is judged before memory is spent on it and held against what is really there,
+//! and archives on which two readers could disagree are refused rather than interpreted.
 
 mod error;
-mod format;
 mod names;
 mod read;
 mod write;
 
 pub use error::ArchiveError;
-pub(crate) use read::{Archive, Entry, Kind};
+pub(crate) use read::{Entry, Kind, read};
 pub(crate) use write::{Compression, Writer};
 
 /// What an archive may cost to read.

@@ -1,13 +1,14 @@
 //! What members are called, what they are, and whether they can exist side by side.
 
+use std::io::Read;
+
+use zip::System;
+use zip::read::ZipFile;
+
 use super::error::ArchiveError;
-use super::format::CentralHeader;
 use super::read::{Entry, Kind};
 use crate::path::RelativePath;
 use crate::text;
-
-/// The kinds of system whose file names are plain bytes separated by slashes: Unix and Darwin.
-const UNIX_LIKE: [u8; 2] = [3, 19];
 
 /// The bits of `st_mode` that say what kind of file it is, and their values.
 const FILE_TYPE: u32 = 0o170_000;
@@ -19,23 +20,25 @@ const SYMLINK: u32 = 0o120_000;
 ///
 /// The mode is looked at whatever system made the archive: an honest one without modes has zeros
 /// there, and a link is a link whoever claims to have made it.
-pub(super) fn classify(header: &CentralHeader<'_>) -> Result<(RelativePath, Kind), ArchiveError> {
-    let shown = || text::escape(header.facts.name);
-    if header.facts.name.contains(&b'\\') && !UNIX_LIKE.contains(&header.made_on) {
+pub(super) fn classify(
+    file: &ZipFile<'_, impl Read>,
+) -> Result<(RelativePath, Kind), ArchiveError> {
+    let shown = || text::escape(file.name_raw());
+    if file.name_raw().contains(&b'\\') && file.system() != System::Unix {
         return Err(ArchiveError::Backslash(shown()));
     }
-    let (bytes, named) = match header.facts.name {
+    let (bytes, named) = match file.name_raw() {
         [directory @ .., b'/'] => (directory, Kind::Directory),
         file => (file, Kind::File),
     };
-    let kind = match ((header.attributes >> 16) & FILE_TYPE, named) {
+    let kind = match ((file.external_attributes() >> 16) & FILE_TYPE, named) {
         (0, named) => named,
         (REGULAR, Kind::File) => Kind::File,
         (DIRECTORY, Kind::Directory) => Kind::Directory,
         (SYMLINK, _) => return Err(ArchiveError::Symlink(shown())),
         _ => return Err(ArchiveError::Special(shown())),
     };
-    if kind == Kind::Directory && header.facts.unpacked != 0 {
+    if kind == Kind::Directory && file.size() != 0 {
         return Err(ArchiveError::Special(shown()));
     }
     let path = RelativePath::new(bytes);
@@ -50,19 +53,19 @@ pub(super) fn classify(header: &CentralHeader<'_>) -> Result<(RelativePath, Kind
 ///
 /// Sorted by components, everything below `a` comes directly behind `a`, so that neighbours are all
 /// that has to be compared.
-pub(super) fn check_conflicts(entries: &[Entry<'_>]) -> Result<(), ArchiveError> {
-    let mut sorted: Vec<&Entry<'_>> = entries.iter().collect();
+pub(super) fn check_conflicts(entries: &[Entry]) -> Result<(), ArchiveError> {
+    let mut sorted: Vec<&Entry> = entries.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp_by_components(&b.path));
     sorted
         .windows(2)
         .try_for_each(|pair| check_neighbours(pair[0], pair[1]))
 }
 
-fn check_neighbours(first: &Entry<'_>, second: &Entry<'_>) -> Result<(), ArchiveError> {
+fn check_neighbours(first: &Entry, second: &Entry) -> Result<(), ArchiveError> {
     if first.path == second.path {
         let name = first.path.to_string();
         return Err(match first.kind == second.kind {
-            true => ArchiveError::Duplicate(name),
+            true => ArchiveError::Duplicate,
             false => ArchiveError::FileAsDirectory(name),
         });
     }

@@ -1,7 +1,7 @@
 //! From a package to a reply, believing nothing.
 
 use super::{InvalidReply, Parts, Reply};
-use crate::archive::{Archive, ArchiveError, ArchiveLimits, Entry, Kind};
+use crate::archive::{self, ArchiveError, ArchiveLimits, Entry, Kind};
 use crate::job::OutputFile;
 use crate::path::{FileName, PathError};
 use crate::text;
@@ -87,9 +87,8 @@ pub(super) fn decode(bytes: &[u8], limits: &ReplyLimits) -> Result<Reply, ReplyE
         unpacked: limits.unpacked,
         entries: limits.entries,
     };
-    let archive = Archive::open(bytes, &archive_limits)?;
     let mut members = Members::default();
-    for entry in &archive.entries {
+    for entry in archive::read(bytes, &archive_limits)? {
         members.take(entry)?;
     }
     Ok(Reply::new(members.into_parts()?)?)
@@ -108,8 +107,9 @@ struct Members {
 }
 
 impl Members {
-    fn take(&mut self, entry: &Entry<'_>) -> Result<(), ReplyError> {
-        let mut components = entry.path.components();
+    fn take(&mut self, entry: Entry) -> Result<(), ReplyError> {
+        let path = entry.path.clone();
+        let mut components = path.components();
         let top = components.next().unwrap_or_default();
         let inside: Vec<_> = components.collect();
         match (top, inside.as_slice()) {
@@ -130,7 +130,7 @@ impl Members {
     /// of no use here.
     fn take_result(
         &mut self,
-        entry: &Entry<'_>,
+        entry: Entry,
         top: &[u8],
         inside: &[&[u8]],
     ) -> Result<(), ReplyError> {
@@ -145,7 +145,7 @@ impl Members {
                 let name = FileName::new(*name).map_err(ReplyError::Name)?;
                 self.files.push(OutputFile {
                     name,
-                    content: entry.content()?,
+                    content: entry.content,
                 });
                 Ok(())
             }
@@ -169,9 +169,9 @@ impl Members {
     }
 }
 
-fn file(entry: &Entry<'_>) -> Result<Vec<u8>, ReplyError> {
+fn file(entry: Entry) -> Result<Vec<u8>, ReplyError> {
     match entry.kind {
-        Kind::File => Ok(entry.content()?),
+        Kind::File => Ok(entry.content),
         Kind::Directory => Err(ReplyError::NotAFile(entry.path.to_string())),
     }
 }

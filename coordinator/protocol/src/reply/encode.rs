@@ -19,7 +19,7 @@ pub(super) fn encode(reply: &Reply) -> Vec<u8> {
     if let Some(key) = &reply.signing_key {
         writer.file(b"signing_key.x509", key);
     }
-    writer.directory(RESULTS.as_bytes());
+    writer.directory(RESULTS);
     for file in &reply.files {
         writer.file(
             &[RESULTS.as_bytes(), b"/", file.name.as_bytes()].concat(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::keys::MachineOwnerKeys;
 use super::sysinfo::{SysInfo, SysInfoError};
 use super::{DIRECTORIES, InvalidRequest, MAX_ARGUMENTS, Parts, Request};
-use crate::archive::{Archive, ArchiveError, ArchiveLimits, Entry, Kind};
+use crate::archive::{self, ArchiveError, ArchiveLimits, Entry, Kind};
 use crate::frame::FrameError;
 use crate::job::InputFile;
 use crate::locale::Locale;
@@ -94,9 +94,8 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Request, DecodeErr
         unpacked: limits.unpacked,
         entries: limits.entries,
     };
-    let archive = Archive::open(bytes, &archive_limits)?;
     let mut members = Members::default();
-    for entry in &archive.entries {
+    for entry in archive::read(bytes, &archive_limits)? {
         members.take(entry)?;
     }
     Ok(Request::new(members.into_parts()?)?)
@@ -122,10 +121,11 @@ struct Members {
 }
 
 impl Members {
-    fn take(&mut self, entry: &Entry<'_>) -> Result<(), DecodeError> {
+    fn take(&mut self, entry: Entry) -> Result<(), DecodeError> {
         let name = entry.path.as_bytes();
         if is_below_a_directory(name) {
-            return self.take_file(entry);
+            self.take_file(entry);
+            return Ok(());
         }
         match name {
             b"version" => self.version = Some(file(entry)?),
@@ -141,15 +141,13 @@ impl Members {
         Ok(())
     }
 
-    fn take_file(&mut self, entry: &Entry<'_>) -> Result<(), DecodeError> {
+    fn take_file(&mut self, entry: Entry) {
         if entry.kind == Kind::File {
-            let content = entry.content()?;
             self.files.push(InputFile {
-                path: entry.path.clone(),
-                content,
+                path: entry.path,
+                content: entry.content,
             });
         }
-        Ok(())
     }
 
     fn into_parts(self) -> Result<Parts, DecodeError> {
@@ -172,9 +170,9 @@ impl Members {
     }
 }
 
-fn file(entry: &Entry<'_>) -> Result<Vec<u8>, DecodeError> {
+fn file(entry: Entry) -> Result<Vec<u8>, DecodeError> {
     match entry.kind {
-        Kind::File => Ok(entry.content()?),
+        Kind::File => Ok(entry.content),
         Kind::Directory => Err(DecodeError::DirectoryInsteadOfFile(entry.path.to_string())),
     }
 }
