@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authorize;
-//pub mod compile;
+pub mod compile;
 pub mod find_or_start;
 pub mod find_servers;
 pub mod start_server;

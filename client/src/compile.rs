@@ -1,0 +1,343 @@
+//! `stap-client`: has a server run passes 1 to 4, and runs the module here.
+//!
+//! This file is the order of work; each step lives in a module of its own.
+
+mod choice;
+mod command_line;
+mod cpu_time;
+mod exchange;
+mod package;
+mod progress;
+mod replay;
+mod scratch;
+mod server_spec;
+mod signals;
+mod sources;
+mod staprun;
+mod trust;
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use stap_certs::{Environment, Paths, PathsError};
+use stap_protocol::options::Order;
+use stap_protocol::reply::{Reply, ReplyError, ReplyLimits};
+use stap_protocol::target::TargetNameError;
+use tokio::task::spawn_blocking;
+
+use self::choice::{Choice, NoAnswer};
+use self::command_line::{Asked, CommandLineError, LastPass, Plan};
+use self::cpu_time::CpuTime;
+use self::exchange::{Answer, Attempts};
+use self::package::{Package, PackageError, TargetError};
+use self::replay::ReplayError;
+use self::scratch::{Scratch, ScratchError};
+use self::signals::{Interruption, Signals};
+use self::staprun::RunEnd;
+use self::trust::TrustedDatabase;
+use crate::diagnostics::{Diagnostics, print_result};
+use crate::host::Host;
+
+/// Runs the tool and returns its exit status.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter();
+    let diagnostics = Diagnostics::named(arguments.next().as_deref(), "stap-client");
+    let words: Vec<Vec<u8>> = arguments.map(OsString::into_vec).collect();
+    let posix = env::var_os("POSIXLY_CORRECT").is_some();
+    let order = if posix { Order::Posix } else { Order::Permute };
+    match Asked::parse(&words, order) {
+        Ok(Asked::Help) => print(include_str!("compile/help.txt")),
+        Ok(Asked::Version) => print(VERSION),
+        Ok(Asked::Compile(plan)) => serve(Ok(*plan), &diagnostics),
+        Err(error) => serve(Err(error), &diagnostics),
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match print_result(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve(plan: Result<Plan, CommandLineError>, diagnostics: &Diagnostics) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => {
+            let ended = runtime.block_on(session(plan, diagnostics));
+            // A thread that still waits for standard input or for announcements is left behind: it
+            // holds nothing, and the process ends now.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Err(ClientError::Runtime(error)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.tell(diagnostics);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why not everything that was asked for was done.
+#[derive(Debug, thiserror::Error)]
+enum ClientError {
+    #[error("this process cannot wait for anything: {0}")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Paths(#[from] PathsError),
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    #[error(transparent)]
+    CommandLine(#[from] CommandLineError),
+    #[error(
+        "No usable certificate databases found\n\
+         Trust a server first: stap-start-server does it for a server of your own, \
+         stap-authorize-server-cert CERTFILE for another"
+    )]
+    NoDatabase,
+    #[error("The running kernel has a release that no server can be asked for: {0}")]
+    Host(#[from] TargetNameError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    #[error("{error}")]
+    NoAnswer { error: NoAnswer, attempts: Attempts },
+    #[error("{error}")]
+    Reply { error: ReplyError, server: String },
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    #[error("the temporary directory cannot be written: {0}")]
+    Keep(#[source] io::Error),
+    /// The server's stap has said what is wrong.
+    #[error("passes 1 to 4 failed")]
+    Compile,
+    /// It has been said how.
+    #[error("pass 5 failed")]
+    Run,
+    #[error("interrupted")]
+    Interrupted,
+    #[error("terminated by signal")]
+    Terminated,
+    #[error("Too many interrupts received, exiting.")]
+    GivenUp,
+}
+
+impl ClientError {
+    /// Says it in the documented form, where it has not been said.
+    fn tell(&self, diagnostics: &Diagnostics) {
+        match self {
+            Self::Interrupted | Self::Run => return,
+            Self::Terminated => {
+                diagnostics.plain(format_args!("{}: {self}", diagnostics.program()));
+                return;
+            }
+            Self::GivenUp => {
+                diagnostics.plain(self);
+                return;
+            }
+            Self::Compile => (),
+            Self::NoAnswer { attempts, .. } => {
+                attempts
+                    .lines()
+                    .iter()
+                    .for_each(|line| diagnostics.plain(line));
+                diagnostics.error(self);
+            }
+            Self::Reply { error, server } => {
+                let lead = "Cannot unpack server response";
+                if error.to_string().starts_with(lead) {
+                    diagnostics.error(format_args!("{error}\nThe reply came from {server}"));
+                } else {
+                    diagnostics.error(format_args!(
+                        "{lead}: {error}\nThe reply came from {server}"
+                    ));
+                }
+            }
+            _ => diagnostics.error(self),
+        }
+        if matches!(
+            self,
+            Self::Compile | Self::NoAnswer { .. } | Self::Reply { .. } | Self::Replay(_)
+        ) {
+            diagnostics.plain("Passes: via server failed.  Try again with another '-v' option.");
+        }
+    }
+}
+
+async fn session(
+    plan: Result<Plan, CommandLineError>,
+    diagnostics: &Diagnostics,
+) -> Result<(), ClientError> {
+    let mut signals = Signals::catch().map_err(ClientError::Runtime)?;
+    let paths = Paths::discover(&Environment::current())?;
+    let defaults = trust::default_databases(&paths, diagnostics);
+    let scratch = Scratch::new()?;
+    let plan = plan?;
+    let mut databases = trust::named_databases(&plan.databases, diagnostics);
+    databases.extend(defaults);
+    if databases.is_empty() {
+        return Err(ClientError::NoDatabase);
+    }
+    let ended = work(&plan, &databases, &scratch, &mut signals, diagnostics).await;
+    if plan.keep {
+        scratch.keep(diagnostics);
+    }
+    ended
+}
+
+async fn work(
+    plan: &Plan,
+    databases: &[TrustedDatabase],
+    scratch: &Scratch,
+    signals: &mut Signals,
+    diagnostics: &Diagnostics,
+) -> Result<(), ClientError> {
+    let compiled = tokio::select! {
+        biased;
+        end = signals.next_end() => {
+            // The connection is dropped with the other branch, and the server stops compiling.
+            return Err(match end {
+                Interruption::Terminate => ClientError::Terminated,
+                Interruption::Interrupt | Interruption::Hangup => ClientError::Interrupted,
+            });
+        }
+        compiled = compile(plan, databases, scratch, diagnostics) => compiled?,
+    };
+    let Compiled::ToRun(module) = compiled else {
+        return Ok(());
+    };
+    match staprun::run(&plan.run, &module, signals, diagnostics).await {
+        RunEnd::Completed => Ok(()),
+        RunEnd::Failed => Err(ClientError::Run),
+        RunEnd::Terminated => Err(ClientError::Terminated),
+        RunEnd::GivenUp => Err(ClientError::GivenUp),
+    }
+}
+
+/// What passes 1 to 4 gave.
+enum Compiled {
+    /// All that was asked for.
+    Done,
+    /// A module for pass 5.
+    ToRun(PathBuf),
+}
+
+async fn compile(
+    plan: &Plan,
+    databases: &[TrustedDatabase],
+    scratch: &Scratch,
+    diagnostics: &Diagnostics,
+) -> Result<Compiled, ClientError> {
+    let start = (Instant::now(), CpuTime::of_self());
+    let host = Host::this()?;
+    let target = package::target(plan, &host)?;
+    let runs_here = plan.last_pass == LastPass::Run && target == host.target;
+    if plan.last_pass == LastPass::Run && !runs_here {
+        diagnostics.warning("kernel release/architecture mismatch with host forces last-pass 4.");
+    }
+    let last_pass = if runs_here {
+        LastPass::Run
+    } else {
+        plan.last_pass.min(LastPass::Module)
+    };
+    let plan = Plan {
+        last_pass,
+        ..plan.clone()
+    };
+    let package = packaged(plan.clone(), target.clone(), diagnostics).await?;
+    let packed = package.request.encode();
+    if plan.verbosity > 0 {
+        diagnostics.plain("Using a compile server.");
+    }
+
+    let limits = ReplyLimits::default();
+    let mut choice = Choice {
+        host: &host,
+        target: &target,
+        databases,
+        request: &packed,
+        max_reply: limits.compressed,
+        attempts: Attempts::default(),
+    };
+    let waiting = format!("Waiting for a compile server for {target}");
+    let answer = progress::while_waiting(&waiting, choice.answer(&plan.servers)).await;
+    let attempts = choice.attempts;
+    let answer = answer.map_err(|error| ClientError::NoAnswer { error, attempts })?;
+    if let Some(warning) = &answer.warning {
+        diagnostics.warning(warning);
+    }
+    if plan.keep {
+        replay::keep_exchange(scratch, &package.request, &packed, &answer.reply)
+            .map_err(ClientError::Keep)?;
+    }
+    let reply = unpacked(&answer, &limits)?;
+    let compiled = replayed(&reply, &plan, scratch)?;
+    if plan.verbosity > 0 {
+        let spent = CpuTime::of_self()
+            .since(start.1)
+            .with_real(start.0.elapsed());
+        diagnostics.plain(format_args!(
+            "Passes: via server {} in {spent}.",
+            answer.server
+        ));
+    }
+    Ok(compiled)
+}
+
+/// Reads the files on a thread of its own: standard input may keep it waiting for ever, and a signal
+/// must end that.
+async fn packaged(
+    plan: Plan,
+    target: stap_protocol::target::TargetName,
+    diagnostics: &Diagnostics,
+) -> Result<Package, ClientError> {
+    let packaging = spawn_blocking(move || package::package(&plan, &target));
+    let package = packaging
+        .await
+        .expect("packaging is neither cancelled nor does it panic")?;
+    package
+        .warnings
+        .iter()
+        .for_each(|warning| diagnostics.warning(warning));
+    package
+        .notices
+        .iter()
+        .for_each(|notice| diagnostics.plain(notice));
+    Ok(package)
+}
+
+fn unpacked(answer: &Answer, limits: &ReplyLimits) -> Result<Reply, ClientError> {
+    Reply::decode(&answer.reply, limits).map_err(|error| ClientError::Reply {
+        error,
+        server: answer.server.clone(),
+    })
+}
+
+fn replayed(reply: &Reply, plan: &Plan, scratch: &Scratch) -> Result<Compiled, ClientError> {
+    if plan.keep {
+        replay::keep_reply(scratch, reply).map_err(ClientError::Keep)?;
+    }
+    replay::print_streams(reply, plan.last_pass)?;
+    if reply.rc != 0 {
+        return Err(ClientError::Compile);
+    }
+    let module = replay::place_module(reply, plan, scratch)?;
+    Ok(match module {
+        Some(module) if plan.last_pass == LastPass::Run => Compiled::ToRun(module),
+        _ => Compiled::Done,
+    })
+}
+
+const VERSION: &str = concat!("stap-client version ", env!("CARGO_PKG_VERSION"), "\n");

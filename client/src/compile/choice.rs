@@ -1,0 +1,247 @@
+//! Which servers are asked: the named ones, or those that announce themselves.
+
+use std::net::{IpAddr, SocketAddr};
+
+use stap_protocol::target::TargetName;
+use tokio::net::lookup_host;
+use tokio::task::spawn_blocking;
+
+use super::exchange::{Answer, Attempts, Candidate, ask};
+use super::server_spec::{NamedHost, ServerSpec};
+use super::trust::TrustedDatabase;
+use crate::discovery::{self, DiscoveryError, Patience, Server};
+use crate::host::Host;
+
+/// Everything that asking needs, and what came of it so far.
+#[derive(Debug)]
+pub(crate) struct Choice<'a> {
+    /// This machine.
+    pub(crate) host: &'a Host,
+    /// What the server must build for.
+    pub(crate) target: &'a TargetName,
+    /// Whom to trust.
+    pub(crate) databases: &'a [TrustedDatabase],
+    /// The packed request.
+    pub(crate) request: &'a [u8],
+    /// The most bytes of a reply.
+    pub(crate) max_reply: u64,
+    /// What was tried.
+    pub(crate) attempts: Attempts,
+}
+
+/// Why nobody answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    /// Nobody to ask.
+    #[error("Unable to find a server\n{reason}")]
+    NotFound { reason: String },
+    /// Everybody was asked.
+    #[error("Unable to connect to a server{}", hint(*.untrusted))]
+    NotConnected { untrusted: bool },
+}
+
+fn hint(untrusted: bool) -> &'static str {
+    if untrusted {
+        "\nA server is there, but its certificate is in none of your databases.\n\
+         If you trust it, get its stap.cert from whoever runs it and call\n\
+         stap-authorize-server-cert stap.cert"
+    } else {
+        ""
+    }
+}
+
+impl Choice<'_> {
+    /// Asks the named servers in their order, or with no names any that fits.
+    pub(crate) async fn answer(&mut self, named: &[ServerSpec]) -> Result<Answer, NoAnswer> {
+        if named.is_empty() {
+            return self.any().await;
+        }
+        for spec in named {
+            let candidates = self.named(spec).await;
+            if let Some(answer) = self.ask(&candidates).await {
+                return Ok(answer);
+            }
+        }
+        Err(self.not_connected())
+    }
+
+    /// The first compatible server that answers the search is usually the one to use. Only when it
+    /// and those that came with it fail, the search is taken to its end.
+    async fn any(&mut self) -> Result<Answer, NoAnswer> {
+        let quick = self
+            .compatible(Search::Quick)
+            .await
+            .map_err(NoAnswer::from)?;
+        let first: Vec<Candidate> = quick.iter().map(candidate).collect();
+        if let Some(answer) = self.ask(&first).await {
+            return Ok(answer);
+        }
+        if first.is_empty() {
+            return Err(NoAnswer::NotFound {
+                reason: format!(
+                    "No server on the local network announces that it builds for {}.\n\
+                     Start one with stap-start-server, or name one with --server=HOST:PORT; \
+                     stap-find-servers --all lists what there is",
+                    self.target
+                ),
+            });
+        }
+        let all = self
+            .compatible(Search::Complete)
+            .await
+            .map_err(NoAnswer::from)?;
+        let late: Vec<Candidate> = all
+            .iter()
+            .map(candidate)
+            .filter(|server| !first.contains(server))
+            .collect();
+        match self.ask(&late).await {
+            Some(answer) => Ok(answer),
+            None => Err(self.not_connected()),
+        }
+    }
+
+    async fn named(&mut self, spec: &ServerSpec) -> Vec<Candidate> {
+        match spec {
+            ServerSpec::Host {
+                name,
+                port: Some(port),
+            } => self.direct(name, *port).await,
+            ServerSpec::Host { name, port: None } => self.announced_on(name).await,
+            ServerSpec::Serial { serial, port } => self.announced_under(serial, *port).await,
+        }
+    }
+
+    /// With a port nothing is looked for, and the server itself says what it builds for.
+    async fn direct(&mut self, name: &str, port: u16) -> Vec<Candidate> {
+        let addresses = resolve(name, port).await;
+        if addresses.is_empty() {
+            self.attempts.note(format!("Cannot resolve server {name}"));
+            return Vec::new();
+        }
+        vec![Candidate {
+            host: name.to_owned(),
+            port,
+            addresses,
+        }]
+    }
+
+    async fn announced_on(&mut self, name: &str) -> Vec<Candidate> {
+        let addresses: Vec<IpAddr> = resolve(name, 0).await.iter().map(SocketAddr::ip).collect();
+        let wanted = NamedHost {
+            name: name.to_owned(),
+            addresses,
+            own_addresses: own_addresses(),
+            own_name: self.host.name.clone(),
+        };
+        let servers = self.compatible_or_noted().await;
+        let there: Vec<&Server> = servers
+            .iter()
+            .filter(|server| wanted.is_host_of(server))
+            .collect();
+        if there.is_empty() {
+            // A name that only mDNS knows need not resolve, so this is said only in vain.
+            self.attempts.note(match wanted.addresses.is_empty() {
+                true => format!("Cannot resolve server {name}"),
+                false => format!("No server is available on {name}"),
+            });
+        }
+        there.into_iter().map(candidate).collect()
+    }
+
+    async fn announced_under(&mut self, serial: &str, port: Option<u16>) -> Vec<Candidate> {
+        let servers = self.compatible_or_noted().await;
+        let is_meant = |server: &&Server| {
+            server.announcement.certificate_serial() == Some(serial)
+                && port.is_none_or(|port| port == server.port)
+        };
+        let there: Vec<&Server> = servers.iter().filter(is_meant).collect();
+        if there.is_empty() {
+            self.attempts
+                .note(format!("No server is available with certificate {serial}"));
+        }
+        there.into_iter().map(candidate).collect()
+    }
+
+    async fn compatible_or_noted(&mut self) -> Vec<Server> {
+        let found = self.compatible(Search::Complete).await;
+        found.unwrap_or_else(|error| {
+            self.attempts.note(error.to_string());
+            Vec::new()
+        })
+    }
+
+    async fn compatible(&self, search: Search) -> Result<Vec<Server>, DiscoveryError> {
+        let (host, target) = (self.host.clone(), self.target.clone());
+        let searching = spawn_blocking(move || {
+            let one = |announced: &discovery::Announced| {
+                host.would_be_served(&target, &announced.announcement)
+            };
+            let patience = match search {
+                Search::Quick => Patience::UntilOneOf(&one),
+                Search::Complete => Patience::UntilComplete,
+            };
+            let mut servers = discovery::search(patience)?;
+            servers.retain(|server| host.would_be_served(&target, &server.announcement));
+            Ok(servers)
+        });
+        searching
+            .await
+            .expect("the search is neither cancelled nor does it panic")
+    }
+
+    async fn ask(&mut self, candidates: &[Candidate]) -> Option<Answer> {
+        ask(
+            candidates,
+            self.databases,
+            self.request,
+            self.max_reply,
+            &mut self.attempts,
+        )
+        .await
+    }
+
+    fn not_connected(&self) -> NoAnswer {
+        NoAnswer::NotConnected {
+            untrusted: self.attempts.untrusted,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Search {
+    Quick,
+    Complete,
+}
+
+impl From<DiscoveryError> for NoAnswer {
+    fn from(error: DiscoveryError) -> Self {
+        let reason = format!("{error}.\nName a server with --server=HOST:PORT");
+        Self::NotFound { reason }
+    }
+}
+
+fn candidate(server: &Server) -> Candidate {
+    Candidate {
+        host: server.host.clone(),
+        port: server.port,
+        addresses: vec![server.socket_address()],
+    }
+}
+
+/// Asks the system, so that `/etc/hosts` counts and an IPv6 address may have an interface.
+async fn resolve(name: &str, port: u16) -> Vec<SocketAddr> {
+    match lookup_host((name, port)).await {
+        Ok(addresses) => addresses.take(MAX_ADDRESSES).collect(),
+        // The caller says that the name cannot be resolved; there is no more to say.
+        Err(_) => Vec::new(),
+    }
+}
+
+fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.iter().map(if_addrs::Interface::ip).collect()
+}
+
+/// More addresses of one host than anybody waits for.
+const MAX_ADDRESSES: usize = 16;

@@ -1,0 +1,391 @@
+//! What a command line asks for: what is the client's own, what is packaged, what is sent, and what
+//! `staprun` is told.
+//!
+//! The grammar is stap's, in `stap_protocol::options`; here its words get their meaning. Nothing is
+//! looked up or opened.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use stap_protocol::options::{CommandLine, Item, OptionError, Order, parse_ordered};
+use stap_protocol::target::{Arch, TargetNameError};
+use stap_protocol::text::escape;
+
+use super::server_spec::{ServerSpec, ServerSpecError};
+use super::staprun::{Color, RunOptions};
+
+/// What the words after the program's name ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// `-h`, `--help`.
+    Help,
+    /// `-V`, `--version`.
+    Version,
+    /// Everything else.
+    Compile(Box<Plan>),
+}
+
+/// A compile, and perhaps a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// `--server=`, in order.
+    pub(crate) servers: Vec<ServerSpec>,
+    /// `--ssl=`, in order.
+    pub(crate) databases: Vec<PathBuf>,
+    /// The last pass that is wanted.
+    pub(crate) last_pass: LastPass,
+    /// Where the script comes from.
+    pub(crate) script: Script,
+    /// `-I DIR`, in order.
+    pub(crate) tapsets: Vec<PathBuf>,
+    /// Options that go to the server as they are, one word each.
+    pub(crate) forwarded: Vec<Vec<u8>>,
+    /// What the script is given.
+    pub(crate) script_arguments: Vec<Vec<u8>>,
+    /// `-r`, the last one.
+    pub(crate) release: Option<OsString>,
+    /// `-a`, the last one.
+    pub(crate) arch: Option<Arch>,
+    /// `-m`, without `.ko`.
+    pub(crate) module_name: Option<String>,
+    /// How often `-v` was given.
+    pub(crate) verbosity: usize,
+    /// `-k`.
+    pub(crate) keep: bool,
+    /// What `staprun` is told.
+    pub(crate) run: RunOptions,
+}
+
+/// Where a script comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Script {
+    /// Nowhere: a listing, or a mistake that the server's stap explains.
+    #[default]
+    None,
+    /// `-e TEXT`, which is one of the forwarded options.
+    Inline,
+    /// A file.
+    File(PathBuf),
+    /// `-`.
+    StandardInput,
+}
+
+/// The last pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LastPass {
+    /// Pass 1, 2 or 3: text.
+    Text,
+    /// Pass 4: a module.
+    Module,
+    /// Pass 5: a module that is run.
+    #[default]
+    Run,
+}
+
+/// What is wrong with a command line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CommandLineError {
+    #[error(transparent)]
+    Grammar(#[from] OptionError),
+    #[error(transparent)]
+    Server(#[from] ServerSpecError),
+    #[error("Missing argument to {0}")]
+    Missing(String),
+    #[error("Invalid pass number (should be 1-5).")]
+    Pass,
+    #[error("Invalid buffer size (should be 1-4095).")]
+    Buffer,
+    #[error("Invalid target process ID number.")]
+    Target,
+    #[error("You can't specify -c and -x together.")]
+    CommandAndTarget,
+    #[error("Invalid module name (must only be composed of characters [_a-zA-Z0-9]).")]
+    ModuleName,
+    #[error("Invalid argument '{0}' to -G: it should be NAME=VALUE.")]
+    Global(String),
+    #[error("Invalid argument '{0}' to --color: it should be always, auto or never.")]
+    Color(String),
+    #[error("Invalid argument to -a: {0}.")]
+    Arch(#[from] TargetNameError),
+    #[error(
+        "-R cannot be used with a compile server\n\
+         A runtime is C code that the server would compile; leave -R out, or use stap itself"
+    )]
+    Runtime,
+    #[error("{0} is not supported by stap-client\nUse stap itself for it")]
+    Unsupported(String),
+}
+
+impl Asked {
+    /// Reads the words after the program's name.
+    pub(crate) fn parse(words: &[Vec<u8>], order: Order) -> Result<Self, CommandLineError> {
+        let line = parse_ordered(words, order)?;
+        let is_help = |item: &Item| is_option(item, 'h', "help");
+        let is_version = |item: &Item| is_option(item, 'V', "version");
+        match line
+            .options()
+            .find(|item| is_help(item) || is_version(item))
+        {
+            Some(item) if is_help(item) => Ok(Self::Help),
+            Some(_) => Ok(Self::Version),
+            None => Plan::of(&line).map(|plan| Self::Compile(Box::new(plan))),
+        }
+    }
+}
+
+impl Plan {
+    fn of(line: &CommandLine) -> Result<Self, CommandLineError> {
+        let mut plan = Self::default();
+        for item in line.options() {
+            plan.take(item)?;
+        }
+        if plan.run.command.is_some() && plan.run.target.is_some() {
+            return Err(CommandLineError::CommandAndTarget);
+        }
+        let lists = line.options().any(is_listing);
+        if lists {
+            plan.last_pass = LastPass::Text;
+        }
+        plan.place_operands(line, lists);
+        Ok(plan)
+    }
+
+    /// The first operand is the script, unless the script is given in another way, anywhere.
+    fn place_operands(&mut self, line: &CommandLine, lists: bool) {
+        let mut operands = line.operands().map(<[u8]>::to_vec);
+        self.script = if line.has_short('e') {
+            Script::Inline
+        } else if lists {
+            Script::None
+        } else {
+            match operands.next() {
+                None => Script::None,
+                Some(word) if word == b"-" => Script::StandardInput,
+                Some(word) => Script::File(os(&word).into()),
+            }
+        };
+        self.script_arguments = operands.collect();
+    }
+
+    fn take(&mut self, item: &Item) -> Result<(), CommandLineError> {
+        match item {
+            Item::Short { letter, value } => self.take_short(*letter, value.as_deref(), item),
+            Item::Long { name, value } => self.take_long(name, value.as_deref(), item),
+            Item::Unknown(word) => self.take_unknown(word),
+            Item::Operand(_) => Ok(()),
+        }
+    }
+
+    fn take_short(
+        &mut self,
+        letter: char,
+        value: Option<&[u8]>,
+        item: &Item,
+    ) -> Result<(), CommandLineError> {
+        // stap would take an empty value for a script, a file or a number, and none of them can be.
+        if value.is_some_and(<[u8]>::is_empty) {
+            return Err(CommandLineError::Missing(format!("-{letter}")));
+        }
+        let value = value.unwrap_or_default();
+        match letter {
+            // These stay here.
+            'I' => {
+                self.tapsets.push(os(value).into());
+                return Ok(());
+            }
+            'r' => {
+                self.release = Some(os(value));
+                return Ok(());
+            }
+            'G' => {
+                self.run.globals.push(global(value)?);
+                return Ok(());
+            }
+            'k' => {
+                self.keep = true;
+                return Ok(());
+            }
+            'R' => return Err(CommandLineError::Runtime),
+            'i' => return Err(CommandLineError::Unsupported("-i".to_owned())),
+            // These have a meaning here and are sent too.
+            'p' => self.last_pass = last_pass(value)?,
+            'a' => self.arch = Some(String::from_utf8_lossy(value).parse()?),
+            'm' => self.name_module(value)?,
+            'v' => {
+                self.verbosity += 1;
+                self.run.verbosity += 1;
+            }
+            'w' => self.run.no_warnings = true,
+            'o' => self.run.output = Some(os(value)),
+            'c' => self.run.command = Some(os(value)),
+            'x' => self.run.target = Some(within(value, 1..=MAX_PID, CommandLineError::Target)?),
+            's' => self.run.buffer = Some(within(value, 1..=4095, CommandLineError::Buffer)?),
+            'F' => self.run.flight_recorder = true,
+            'S' => self.run.split = Some(os(value)),
+            // The others are the business of the server's stap alone.
+            _ => (),
+        }
+        self.forward(item);
+        Ok(())
+    }
+
+    fn take_long(
+        &mut self,
+        name: &str,
+        value: Option<&[u8]>,
+        item: &Item,
+    ) -> Result<(), CommandLineError> {
+        if UNSUPPORTED.contains(&name) {
+            return Err(CommandLineError::Unsupported(format!("--{name}")));
+        }
+        if name == "color" || name == "colour" {
+            self.run.color = color(value)?;
+            return Ok(());
+        }
+        if name == "vp" {
+            self.run.verbosity += value.and_then(pass_5_digit).unwrap_or(0);
+        }
+        self.forward(item);
+        Ok(())
+    }
+
+    /// The client's own options are unknown to stap; what is unknown to both is sent for the server's
+    /// stap to complain of.
+    fn take_unknown(&mut self, word: &[u8]) -> Result<(), CommandLineError> {
+        if word == b"--server" {
+            return Err(ServerSpecError::Missing.into());
+        }
+        if word == b"--ssl" || word == b"--ssl=" {
+            return Err(CommandLineError::Missing("--ssl".to_owned()));
+        }
+        if let Some(value) = word.strip_prefix(b"--server=") {
+            self.servers.push(ServerSpec::parse(value)?);
+        } else if let Some(value) = word.strip_prefix(b"--ssl=") {
+            self.databases.push(os(value).into());
+        } else {
+            self.forwarded.push(word.to_vec());
+        }
+        Ok(())
+    }
+
+    /// The name becomes that of a file in the current directory, so it is judged here and not only
+    /// by the server's stap.
+    fn name_module(&mut self, value: &[u8]) -> Result<(), CommandLineError> {
+        let name = value.strip_suffix(b".ko").unwrap_or(value);
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let text = std::str::from_utf8(name)
+            .ok()
+            .filter(|_| name.iter().all(plain));
+        let text = text
+            .filter(|text| !text.is_empty())
+            .ok_or(CommandLineError::ModuleName)?;
+        self.module_name = Some(text.to_owned());
+        self.run.fixed_name = true;
+        Ok(())
+    }
+
+    fn forward(&mut self, item: &Item) {
+        self.forwarded.extend(item.to_arguments());
+    }
+}
+
+fn is_option(item: &Item, short: char, long: &str) -> bool {
+    match item {
+        Item::Short { letter, .. } => *letter == short,
+        Item::Long { name, .. } => *name == long,
+        Item::Unknown(_) | Item::Operand(_) => false,
+    }
+}
+
+/// Lists take the place of a script and end with pass 2.
+fn is_listing(item: &Item) -> bool {
+    match item {
+        Item::Short { letter, .. } => matches!(letter, 'l' | 'L'),
+        Item::Long { name, .. } => name.starts_with("dump-"),
+        Item::Unknown(_) | Item::Operand(_) => false,
+    }
+}
+
+fn last_pass(value: &[u8]) -> Result<LastPass, CommandLineError> {
+    match number(value) {
+        Some(1..=3) => Ok(LastPass::Text),
+        Some(4) => Ok(LastPass::Module),
+        Some(5) => Ok(LastPass::Run),
+        _ => Err(CommandLineError::Pass),
+    }
+}
+
+fn within(
+    value: &[u8],
+    range: std::ops::RangeInclusive<u32>,
+    otherwise: CommandLineError,
+) -> Result<OsString, CommandLineError> {
+    match number(value) {
+        Some(number) if range.contains(&number) => Ok(os(value)),
+        _ => Err(otherwise),
+    }
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| digits)?
+        .parse()
+        .ok()
+}
+
+/// `staprun` takes what follows the module for more options if it looks like them.
+fn global(value: &[u8]) -> Result<OsString, CommandLineError> {
+    let name = value.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let starts_well = name
+        .first()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
+    let goes_on_well = name
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    if starts_well && goes_on_well && name.len() < value.len() {
+        Ok(os(value))
+    } else {
+        Err(CommandLineError::Global(escape(value)))
+    }
+}
+
+fn color(value: Option<&[u8]>) -> Result<Option<Color>, CommandLineError> {
+    match value {
+        None | Some(b"always") => Ok(Some(Color::Always)),
+        Some(b"never") => Ok(Some(Color::Never)),
+        Some(b"auto") => Ok(None),
+        Some(other) => Err(CommandLineError::Color(escape(other))),
+    }
+}
+
+/// `--vp ABCDE` adds a digit to the verbosity of each pass.
+fn pass_5_digit(value: &[u8]) -> Option<usize> {
+    let digit = value.get(4).filter(|byte| byte.is_ascii_digit())?;
+    Some(usize::from(digit - b'0'))
+}
+
+fn os(bytes: &[u8]) -> OsString {
+    OsString::from_vec(bytes.to_vec())
+}
+
+/// Long options of stap that make no sense where a server compiles and this host runs.
+const UNSUPPORTED: [&str; 9] = [
+    "interactive",
+    "list-servers",
+    "monitor",
+    "remote",
+    "remote-prefix",
+    "tmpdir",
+    "trust-servers",
+    "use-server",
+    "use-server-on-error",
+];
+
+/// The kernel's own limit for process ids (PID_MAX_LIMIT).
+const MAX_PID: u32 = 4 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,374 @@
+//! Pass 5: the command line of `staprun`, and the run itself.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::time;
+
+use super::cpu_time::CpuTime;
+use super::signals::{Interruption, Signals};
+use crate::diagnostics::Diagnostics;
+use crate::siblings;
+
+/// What the command line says about pass 5.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RunOptions {
+    /// The verbosity of pass 5.
+    pub(crate) verbosity: usize,
+    /// `-w`.
+    pub(crate) no_warnings: bool,
+    /// `-o FILE`.
+    pub(crate) output: Option<OsString>,
+    /// `-c CMD`.
+    pub(crate) command: Option<OsString>,
+    /// `-x PID`.
+    pub(crate) target: Option<OsString>,
+    /// `-s MB`.
+    pub(crate) buffer: Option<OsString>,
+    /// `-F`.
+    pub(crate) flight_recorder: bool,
+    /// `-S SIZE[,N]`.
+    pub(crate) split: Option<OsString>,
+    /// `--color`: nothing when it is left to `staprun`.
+    pub(crate) color: Option<Color>,
+    /// Whether `-m` fixed the name of the module, which may then not be changed.
+    pub(crate) fixed_name: bool,
+    /// `-G NAME=VALUE`, in order.
+    pub(crate) globals: Vec<OsString>,
+}
+
+/// Whether the output is to be coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Color {
+    Always,
+    Never,
+}
+
+impl RunOptions {
+    /// The arguments of `staprun`, in the order in which `stap` gives them.
+    pub(crate) fn arguments(&self, module: &Path) -> Vec<OsString> {
+        let mut words: Vec<OsString> = Vec::new();
+        words.extend((1..self.verbosity).map(|_| "-v".into()));
+        words.extend(self.no_warnings.then(|| "-w".into()));
+        let mut with_value = |letter: &str, value: &Option<OsString>| {
+            words.extend(
+                value
+                    .iter()
+                    .flat_map(|value| [letter.into(), value.clone()]),
+            );
+        };
+        with_value("-o", &self.output);
+        with_value("-c", &self.command);
+        with_value("-t", &self.target);
+        with_value("-b", &self.buffer);
+        let background = if self.output.is_some() { "-D" } else { "-L" };
+        words.extend(self.flight_recorder.then(|| background.into()));
+        words.extend((!self.fixed_name).then(|| "-R".into()));
+        words.extend(
+            self.split
+                .iter()
+                .flat_map(|value| ["-S".into(), value.clone()]),
+        );
+        words.extend(
+            self.color
+                .iter()
+                .flat_map(|color| ["-C".into(), color.word().into()]),
+        );
+        words.push(module.into());
+        words.extend(self.globals.iter().cloned());
+        words
+    }
+}
+
+impl Color {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// How pass 5 ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunEnd {
+    /// `staprun` ended with status 0.
+    Completed,
+    /// It did not start, or ended in any other way. It has been said how.
+    Failed,
+    /// The client was asked to end, and `staprun` has ended too.
+    Terminated,
+    /// The user insisted, and `staprun` may still be running.
+    GivenUp,
+}
+
+/// Runs `staprun` on a module, in the caller's directory and with the caller's input and output.
+pub(crate) async fn run(
+    options: &RunOptions,
+    module: &Path,
+    signals: &mut Signals,
+    diagnostics: &Diagnostics,
+) -> RunEnd {
+    let program = program();
+    let arguments = options.arguments(module);
+    if options.verbosity > 0 {
+        diagnostics.plain("Pass 5: starting run.");
+    }
+    if options.verbosity > 1 {
+        diagnostics.plain(format_args!("Running {}", shown(&program, &arguments)));
+    }
+    let start = (Instant::now(), CpuTime::of_children());
+    let mut child = match Command::new(&program)
+        .args(&arguments)
+        .kill_on_drop(false)
+        .spawn()
+    {
+        Ok(child) => child,
+        Err(error) => {
+            diagnostics.error(format_args!(
+                "{} cannot be run: {error}\n\
+                 Install the package that contains staprun, or name the program in \
+                 SYSTEMTAP_STAPRUN",
+                program.display()
+            ));
+            return failed(diagnostics);
+        }
+    };
+    let (status, asked_to_end) = match wait(&mut child, signals).await {
+        Waited::Ended {
+            status,
+            asked_to_end,
+        } => (status, asked_to_end),
+        Waited::GivenUp => return RunEnd::GivenUp,
+    };
+    if options.verbosity > 0 {
+        let spent = CpuTime::of_children().since(start.1);
+        diagnostics.plain(format_args!(
+            "Pass 5: run completed in {}.",
+            spent.with_real(start.0.elapsed())
+        ));
+    }
+    match status {
+        Some(status) if status.success() && asked_to_end => RunEnd::Terminated,
+        Some(status) if status.success() => RunEnd::Completed,
+        Some(status) => {
+            diagnostics.warning(format_args!("{} {}", program.display(), how(status)));
+            let end = failed(diagnostics);
+            if asked_to_end {
+                RunEnd::Terminated
+            } else {
+                end
+            }
+        }
+        None => failed(diagnostics),
+    }
+}
+
+fn failed(diagnostics: &Diagnostics) -> RunEnd {
+    diagnostics.plain("Pass 5: run failed.");
+    RunEnd::Failed
+}
+
+fn program() -> PathBuf {
+    env::var_os("SYSTEMTAP_STAPRUN")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| siblings::find("staprun"))
+        // Where it is nowhere, the attempt to run it says so under its plain name.
+        .unwrap_or_else(|| "staprun".into())
+}
+
+enum Waited {
+    Ended {
+        status: Option<ExitStatus>,
+        asked_to_end: bool,
+    },
+    GivenUp,
+}
+
+/// Waits for the end of `staprun`, which ends a run when it is told to by a signal.
+///
+/// Ctrl-C reaches `staprun` by itself, since it is in our process group; a signal for us alone does
+/// not. The two cannot be told apart, so an interrupt is passed on only when `staprun` has not ended
+/// within [`GRACE`]; for the real one a second signal changes nothing.
+async fn wait(child: &mut Child, signals: &mut Signals) -> Waited {
+    let mut received = 0;
+    let mut asked_to_end = false;
+    let mut pass_on_at = None;
+    loop {
+        tokio::select! {
+            biased;
+            status = child.wait() => {
+                return Waited::Ended { status: status.ok(), asked_to_end };
+            }
+            interruption = signals.next() => {
+                if interruption == Interruption::Hangup {
+                    send(child, Signal::HUP);
+                    continue;
+                }
+                received += 1;
+                if received >= PATIENCE {
+                    return Waited::GivenUp;
+                }
+                if interruption == Interruption::Terminate {
+                    asked_to_end = true;
+                    send(child, Signal::TERM);
+                } else {
+                    pass_on_at.get_or_insert_with(|| time::Instant::now() + GRACE);
+                }
+            }
+            () = passed(pass_on_at) => {
+                pass_on_at = None;
+                send(child, Signal::TERM);
+            }
+        }
+    }
+}
+
+async fn passed(at: Option<time::Instant>) {
+    match at {
+        Some(at) => time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // The child is not reaped yet, so the number is still its own; that it has just ended by
+        // itself is what was wanted.
+        kill_process(pid, signal).unwrap_or(());
+    }
+}
+
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with status: {code}"),
+        (None, Some(signal)) => format!("exited with signal: {signal} ({})", signal_name(signal)),
+        (None, None) => "ended in an unknown way".to_owned(),
+    }
+}
+
+/// The names that `strsignal` has for the signals that end programs.
+const fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        1 => "Hangup",
+        2 => "Interrupt",
+        3 => "Quit",
+        4 => "Illegal instruction",
+        6 => "Aborted",
+        7 => "Bus error",
+        8 => "Floating point exception",
+        9 => "Killed",
+        11 => "Segmentation fault",
+        13 => "Broken pipe",
+        14 => "Alarm clock",
+        15 => "Terminated",
+        _ => "Unknown signal",
+    }
+}
+
+fn shown(program: &Path, arguments: &[OsString]) -> String {
+    let words = std::iter::once(program.as_os_str()).chain(arguments.iter().map(OsStr::new));
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// How long `staprun` has to end after a Ctrl-C that it may have got itself.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The interrupt that ends the wait.
+const PATIENCE: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(options: &RunOptions) -> Vec<String> {
+        let words = options.arguments(Path::new("/tmp/stapX/m.ko"));
+        words
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_plain_run_renames_the_module_and_no_more() {
+        assert_eq!(words(&RunOptions::default()), ["-R", "/tmp/stapX/m.ko"]);
+        let loud = RunOptions {
+            verbosity: 1,
+            ..RunOptions::default()
+        };
+        assert_eq!(words(&loud), ["-R", "/tmp/stapX/m.ko"]);
+    }
+
+    #[test]
+    fn everything_comes_in_the_order_of_stap() {
+        let all = RunOptions {
+            verbosity: 3,
+            no_warnings: true,
+            output: Some("o.txt".into()),
+            command: Some("ls -l".into()),
+            target: Some("1".into()),
+            buffer: Some("4".into()),
+            flight_recorder: true,
+            split: Some("1,2".into()),
+            color: Some(Color::Never),
+            fixed_name: false,
+            globals: vec!["a=1".into(), "b=x y".into()],
+        };
+        let expected = [
+            "-v",
+            "-v",
+            "-w",
+            "-o",
+            "o.txt",
+            "-c",
+            "ls -l",
+            "-t",
+            "1",
+            "-b",
+            "4",
+            "-D",
+            "-R",
+            "-S",
+            "1,2",
+            "-C",
+            "never",
+            "/tmp/stapX/m.ko",
+            "a=1",
+            "b=x y",
+        ];
+        assert_eq!(words(&all), expected);
+    }
+
+    #[test]
+    fn the_flight_recorder_without_a_file_stays_in_memory() {
+        let options = RunOptions {
+            flight_recorder: true,
+            fixed_name: true,
+            ..RunOptions::default()
+        };
+        assert_eq!(words(&options), ["-L", "/tmp/stapX/m.ko"]);
+    }
+
+    #[test]
+    fn the_end_of_staprun_is_told_in_the_words_of_stap() {
+        assert_eq!(how(ExitStatus::from_raw(3 << 8)), "exited with status: 3");
+        assert_eq!(
+            how(ExitStatus::from_raw(9)),
+            "exited with signal: 9 (Killed)"
+        );
+    }
+}
