@@ -200,6 +200,14 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_two_gibibytes_cannot_be_announced() {
+        // Zeroed memory that nobody touches costs nothing.
+        let body = vec![0; 1 << 31];
+        assert_eq!(header(&body), Err(FrameError::Unannounceable(1 << 31)));
+        assert_eq!(header(&body[1..]), Ok(i32::MAX.to_be_bytes()));
+    }
+
+    #[test]
     fn zero_is_a_probe_and_nothing_after_it_is_taken() {
         let mut frame = RequestFrame::new(100);
         assert_eq!(frame.feed(b"\0\0\0\0more"), Ok(4));

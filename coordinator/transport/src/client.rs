@@ -3,12 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
+use socket2::{SockRef, TcpKeepalive};
 use stap_protocol::frame::{self, FrameError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -20,8 +22,8 @@ use crate::trust::{self, Trust, Verifier};
 
 /// A connection to a server that is trusted.
 #[derive(Debug)]
-pub struct ClientStream {
-    tls: TlsStream<TcpStream>,
+pub struct ClientStream<S = TcpStream> {
+    tls: TlsStream<S>,
     certificate: Vec<u8>,
     deadlines: Deadlines,
 }
@@ -102,7 +104,29 @@ pub async fn connect(
     trusted: &[Vec<u8>],
     deadlines: &Deadlines,
 ) -> Result<ClientStream, ConnectError> {
-    handshake(address, name, Trust::Exactly(trusted.to_vec()), deadlines).await
+    let socket = reach(address, deadlines).await?;
+    connect_over(socket, address, name, trusted, deadlines).await
+}
+
+/// Like [`connect`], over a stream that leads to the server at `address` already.
+pub async fn connect_over<S>(
+    stream: S,
+    address: SocketAddr,
+    name: Option<&str>,
+    trusted: &[Vec<u8>],
+    deadlines: &Deadlines,
+) -> Result<ClientStream<S>, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    handshake(
+        stream,
+        address,
+        name,
+        Trust::Exactly(trusted.to_vec()),
+        deadlines,
+    )
+    .await
 }
 
 /// Returns the certificate of whatever server is at `address`, in DER, without trusting it and
@@ -111,7 +135,8 @@ pub async fn probe_certificate(
     address: SocketAddr,
     deadlines: &Deadlines,
 ) -> Result<Vec<u8>, ConnectError> {
-    let mut stream = handshake(address, None, Trust::LookOnly, deadlines).await?;
+    let socket = reach(address, deadlines).await?;
+    let mut stream = handshake(socket, address, None, Trust::LookOnly, deadlines).await?;
     let pace = Pace::new(
         Step::Receive,
         deadlines.write,
@@ -128,7 +153,7 @@ pub async fn probe_certificate(
     Ok(stream.certificate)
 }
 
-impl ClientStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
     /// The certificate that the server presented, in DER.
     #[must_use]
     pub fn peer_certificate(&self) -> &[u8] {
@@ -207,23 +232,47 @@ impl ClientStream {
 /// What is read or written at once: four TLS records.
 const CHUNK: usize = 64 << 10;
 
-async fn handshake(
+/// An answer is waited for without a deadline, so a server whose host has vanished must be found out
+/// otherwise: after five minutes of silence from its kernel.
+fn keepalive() -> TcpKeepalive {
+    let minute = Duration::from_secs(60);
+    TcpKeepalive::new()
+        .with_time(minute)
+        .with_interval(minute)
+        .with_retries(4)
+}
+
+async fn reach(address: SocketAddr, deadlines: &Deadlines) -> Result<TcpStream, ConnectError> {
+    let limit = deadlines.handshake;
+    let pace = Pace::new(Step::Connect, limit, limit, Instant::now());
+    let connecting = async {
+        let socket = TcpStream::connect(address).await?;
+        // A request is sent in a few pieces and then waited for; holding one back until the one
+        // before it is acknowledged would only add to the wait.
+        socket.set_nodelay(true)?;
+        SockRef::from(&socket).set_tcp_keepalive(&keepalive())?;
+        Ok(socket)
+    };
+    pace.keep(connecting)
+        .await
+        .map_err(|interrupted| match interrupted {
+            Interrupted::Late(late) => late.into(),
+            Interrupted::Failed(source) => ConnectError::Unreachable { address, source },
+        })
+}
+
+async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     address: SocketAddr,
     name: Option<&str>,
     trust: Trust,
     deadlines: &Deadlines,
-) -> Result<ClientStream, ConnectError> {
-    let limit = deadlines.handshake;
-    let connecting = Pace::new(Step::Connect, limit, limit, Instant::now());
-    let socket = connecting.keep(TcpStream::connect(address)).await;
-    let socket = socket.map_err(|interrupted| match interrupted {
-        Interrupted::Late(late) => late.into(),
-        Interrupted::Failed(source) => ConnectError::Unreachable { address, source },
-    })?;
+) -> Result<ClientStream<S>, ConnectError> {
     let connector = TlsConnector::from(Arc::new(config(trust)));
-    let shaking = Pace::new(Step::Handshake, limit, limit, Instant::now());
-    let tls = shaking
-        .keep(connector.connect(server_name(address, name), socket))
+    let limit = deadlines.handshake;
+    let pace = Pace::new(Step::Handshake, limit, limit, Instant::now());
+    let tls = pace
+        .keep(connector.connect(server_name(address, name), stream))
         .await;
     let tls = tls.map_err(|interrupted| match interrupted {
         Interrupted::Late(late) => late.into(),

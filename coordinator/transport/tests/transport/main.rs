@@ -2,4 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod exchange;
+mod hostile_clients;
+mod hostile_servers;
 mod support;

@@ -1,15 +1,23 @@
 //! Certificates and servers for the tests, each test with its own.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, PKCS_RSA_SHA256,
     RsaKeySize, date_time_ymd,
 };
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use stap_transport::Deadlines;
 use stap_transport::server::{Acceptor, ServerStream, TransportError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// A certificate and its key.
 pub(crate) struct Identity {
@@ -28,7 +36,7 @@ pub(crate) const PATIENT: Deadlines = Deadlines {
 impl Identity {
     /// Valid from the first day of one year to the first day of another.
     pub(crate) fn valid(from: i32, until: i32) -> Self {
-        Self::make(KeyPair::generate().unwrap(), from, until, Vec::new())
+        Self::make(&KeyPair::generate().unwrap(), from, until, Vec::new())
     }
 
     pub(crate) fn new() -> Self {
@@ -42,10 +50,10 @@ impl Identity {
         let oid = [2, 16, 840, 1, 113_730, 1, 1];
         let mut extension = CustomExtension::from_oid_content(&oid, vec![0x03, 0x02, 0x00, 0x51]);
         extension.set_criticality(true);
-        Self::make(key, 2000, 2100, vec![extension])
+        Self::make(&key, 2000, 2100, vec![extension])
     }
 
-    fn make(key: KeyPair, from: i32, until: i32, extensions: Vec<CustomExtension>) -> Self {
+    fn make(key: &KeyPair, from: i32, until: i32, extensions: Vec<CustomExtension>) -> Self {
         let names = vec!["labhost".to_owned(), "labhost.local".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name = DistinguishedName::new();
@@ -55,7 +63,7 @@ impl Identity {
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         params.custom_extensions = extensions;
-        let certificate = params.self_signed(&key).unwrap().der().to_vec();
+        let certificate = params.self_signed(key).unwrap().der().to_vec();
         Self {
             certificate,
             key: key.serialize_der(),
@@ -69,6 +77,53 @@ impl Identity {
     pub(crate) fn trusted(&self) -> Vec<Vec<u8>> {
         vec![self.certificate.clone()]
     }
+}
+
+/// A TLS client that is not ours and does what a test tells it.
+pub(crate) async fn raw_client<S>(
+    stream: S,
+    identity: &Identity,
+    version: &'static SupportedProtocolVersion,
+) -> io::Result<client::TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from(identity.certificate.clone()))
+        .unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+        .connect("labhost".try_into().unwrap(), stream)
+        .await
+}
+
+/// A TLS server that is not ours: it presents a certificate and signs with whatever key it has.
+pub(crate) async fn raw_server<S>(
+    stream: S,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    version: &'static SupportedProtocolVersion,
+) -> io::Result<server::TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let provider = Arc::new(default_provider());
+    let key = provider
+        .key_provider
+        .load_private_key(PrivatePkcs8KeyDer::from(key).into())
+        .unwrap();
+    let identity = CertifiedKey::new(vec![CertificateDer::from(certificate)], key);
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
+    TlsAcceptor::from(Arc::new(config)).accept(stream).await
 }
 
 /// A socket that waits for one connection after another.
