@@ -276,3 +276,6 @@ fn nibble(digit: u8) -> Option<u8> {
 
 /// The tag that every DER certificate starts with, and no PEM text.
 const DER_SEQUENCE: u8 = 0x30;
+
+#[cfg(test)]
+mod tests;

@@ -288,3 +288,6 @@ const EXTENSION: &str = "cert";
 
 /// The mode of every file that clients read.
 const FILE_MODE: u32 = 0o644;
+
+#[cfg(test)]
+mod tests;

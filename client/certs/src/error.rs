@@ -3,7 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::certificate::CertificateError;
 use crate::issue::IssueError;
 use crate::mirror::MirrorError;
 use crate::permissions::{Finding, Severity};
@@ -84,14 +83,6 @@ pub enum DatabaseError {
         /// The file.
         path: PathBuf,
     },
-    /// A file that should hold a certificate does not.
-    #[error("'{}' is not a certificate: {source}", shown(path))]
-    NotACertificate {
-        /// The file.
-        path: PathBuf,
-        /// Why it is none.
-        source: CertificateError,
-    },
     /// No certificate could be made.
     #[error("cannot make a server certificate: {0}")]
     Issue(#[from] IssueError),
@@ -147,7 +138,7 @@ impl DatabaseError {
                 "make {} writable for this user, or choose another place with SYSTEMTAP_DIR",
                 path.parent().map_or_else(|| quoted(path), quoted)
             ),
-            Self::Io { path, .. } => format!("see that this user may use {}", quoted(path)),
+            Self::Io { path, source, .. } => return io_hint(path, source.kind()),
             Self::TooLarge { path, .. } | Self::UnusableKey { path } => {
                 format!(
                     "move it away ({0} to {0}.old, say) and start again",
@@ -156,9 +147,6 @@ impl DatabaseError {
             }
             Self::TooMany { what, .. } => format!("remove {what} that are no longer needed"),
             Self::Busy { .. } => "try again when the other process has finished".to_owned(),
-            Self::NotACertificate { .. } => {
-                "give the server's stap.cert, in DER or PEM form".to_owned()
-            }
             Self::Unsafe { .. } | Self::Issue(_) | Self::Mirror { .. } => return None,
         })
     }
@@ -181,6 +169,16 @@ pub(crate) fn settle(path: &Path, findings: Vec<Finding>) -> Result<Vec<String>,
         });
     }
     Ok(findings.iter().map(finding_line).collect())
+}
+
+fn io_hint(path: &Path, kind: io::ErrorKind) -> Option<String> {
+    match kind {
+        io::ErrorKind::PermissionDenied => Some(format!("ls -ld {}", quoted(path))),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free some space".to_owned())
+        }
+        _ => None,
+    }
 }
 
 pub(crate) fn failed(findings: &[Finding]) -> bool {

@@ -208,3 +208,6 @@ fn is_host_name(name: &str) -> bool {
 const KEY_SIZE: RsaKeySize = RsaKeySize::_3072;
 
 const DAY: u64 = 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests;

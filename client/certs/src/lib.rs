@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod client;
 mod directory;
 mod error;
+pub mod fuzzing;
 pub mod issue;
 pub mod mirror;
 mod nss;

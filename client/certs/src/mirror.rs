@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::certificate::{Certificate, Fingerprint};
 use crate::issue::PrivateKey;
+use crate::server::Password;
 
 /// What follows the changes of a database.
 pub trait Mirror: fmt::Debug {
@@ -28,6 +29,8 @@ pub enum Change<'a> {
         certificate: &'a Certificate,
         /// Its key.
         key: &'a PrivateKey,
+        /// The password that the second store is to have, if any.
+        password: Option<&'a Password>,
     },
     /// A client-side database trusts this certificate now.
     Trusted(&'a Certificate),

@@ -314,3 +314,6 @@ const RULES: [Rule; 9] = [
     rule(Class::Others, Right::Write, [NOT, NOT, NOT, NOT]),
     rule(Class::Others, Right::Execute, [SET, NOT, NOT, NOT]),
 ];
+
+#[cfg(test)]
+mod tests;

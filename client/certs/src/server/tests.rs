@@ -1,14 +1,19 @@
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::files::{MAX_RETIRED, retired_name};
 use super::*;
 use crate::authorize_own;
 use crate::client::{ClientDatabase, OwnerRule};
+use crate::issue::PrivateKey;
+
+mod permissions;
 
 /// 2026-01-01, whatever the clock of the machine says.
 fn now() -> SystemTime {
@@ -289,110 +294,6 @@ fn the_old_name_of_the_certificate_is_adopted_or_removed() {
 }
 
 #[test]
-fn a_key_that_others_can_read_is_refused_with_the_command_that_repairs_it() {
-    let scene = Scene::new();
-    scene.start(now()).unwrap();
-    scene.chmod("stap.key", 0o640);
-    let path = scene.file("stap.key");
-    let path = path.display();
-    assert_eq!(
-        scene.refusal(),
-        [
-            format!(
-                "Certificate database file '{path}' must not be readable by the group\n  \
-                 try: chmod g-r '{path}'"
-            ),
-            format!(
-                "Unable to use certificate database '{}' due to errors",
-                scene.server().display()
-            ),
-        ]
-    );
-}
-
-#[test]
-fn every_kind_of_file_in_a_server_database_is_checked() {
-    for (name, mode, expected) in [
-        ("", 0o757, "must not be writable by the others"),
-        ("stap.cert", 0o664, "must not be writable by the group"),
-        ("stap.key", 0o601, "must not be executable by the others"),
-        ("pw", 0o604, "must not be readable by the others"),
-        ("cert9.db", 0o640, "must not be readable by the group"),
-        ("key4.db", 0o640, "must not be readable by the group"),
-    ] {
-        let scene = Scene::new();
-        scene.start(now()).unwrap();
-        for extra in ["pw", "cert9.db", "key4.db", "pkcs11.txt"] {
-            fs::write(scene.file(extra), b"x").unwrap();
-            scene.chmod(extra, 0o600);
-        }
-        assert_eq!(scene.start(now()).unwrap().warnings, Vec::<String>::new());
-
-        scene.chmod(name, mode);
-        let lines = scene.refusal();
-        assert!(lines[0].contains(expected), "{name}: {lines:?}");
-    }
-}
-
-#[test]
-fn a_directory_that_others_can_write_gets_no_key() {
-    let scene = Scene::new();
-    fs::create_dir_all(scene.server()).unwrap();
-    scene.chmod("", 0o777);
-    assert_eq!(scene.refusal().len(), 3);
-    assert_eq!(fs::read_dir(scene.server()).unwrap().count(), 0);
-}
-
-#[test]
-fn a_private_directory_is_only_worth_a_warning() {
-    let scene = Scene::new();
-    scene.start(now()).unwrap();
-    scene.chmod("", 0o700);
-    let warnings = scene.start(now()).unwrap().warnings;
-    assert_eq!(warnings.len(), 4, "{warnings:?}");
-    assert!(
-        warnings.iter().all(|line| line.contains("should be ")),
-        "{warnings:?}"
-    );
-}
-
-#[test]
-fn half_an_nss_store_is_refused() {
-    let scene = Scene::new();
-    scene.start(now()).unwrap();
-    fs::write(scene.file("cert9.db"), b"x").unwrap();
-    scene.chmod("cert9.db", 0o600);
-    let lines = scene.refusal();
-    assert!(lines[0].contains("key4.db' does not exist"), "{lines:?}");
-    assert!(lines[1].contains("pkcs11.txt' does not exist"), "{lines:?}");
-}
-
-#[test]
-fn what_is_not_a_regular_file_is_refused_without_waiting_for_it() {
-    for name in ["stap.key", "stap.cert"] {
-        let scene = Scene::new();
-        scene.start(now()).unwrap();
-        fs::remove_file(scene.file(name)).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, scene.file(name), 0o600.into()).unwrap();
-        let lines = scene.refusal();
-        assert!(lines[0].contains("is not a regular file"), "{lines:?}");
-    }
-}
-
-#[test]
-fn the_checks_see_the_target_of_a_symbolic_link() {
-    let scene = Scene::new();
-    let opened = scene.start(now()).unwrap();
-    let elsewhere = scene.home.path().join("key");
-    fs::rename(scene.file("stap.key"), &elsewhere).unwrap();
-    symlink(&elsewhere, scene.file("stap.key")).unwrap();
-    assert_eq!(scene.start(now()).unwrap().certificate, opened.certificate);
-
-    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(scene.refusal()[0].contains("must not be readable by the group"));
-}
-
-#[test]
 fn a_certificate_from_the_future_is_served_with_a_warning_about_the_clock() {
     let scene = Scene::new();
     let first = scene.start(now()).unwrap();
@@ -426,4 +327,28 @@ fn at_most_sixteen_former_certificates_are_remembered() {
 fn the_key_is_in_no_debug_text() {
     let opened = Scene::new().start(now()).unwrap();
     assert!(!format!("{opened:?}").contains("private_key"));
+}
+
+#[test]
+fn a_password_is_made_once_when_asked_for_and_kept() {
+    let scene = Scene::new();
+    let identity = Identity::of_host("labhost");
+    let start = |password| {
+        let setup = Setup {
+            identity: &identity,
+            now: now(),
+            password,
+            mirror: &NoMirror,
+        };
+        ServerDatabase::open_or_create_with(&scene.server(), setup).unwrap();
+        fs::read(scene.file("pw"))
+    };
+    assert_eq!(
+        start(PasswordRule::AsFound).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    let made = start(PasswordRule::Required).unwrap();
+    assert_eq!(mode(&scene.file("pw")), 0o600);
+    assert_eq!(start(PasswordRule::Required).unwrap(), made);
+    assert_eq!(start(PasswordRule::AsFound).unwrap(), made);
 }
