@@ -54,9 +54,7 @@ pub(crate) struct Package {
 
 /// What the modules are to be built for: `-r`, else `SYSTEMTAP_RELEASE`, else the running kernel.
 pub(crate) fn target(plan: &Plan, host: &Host) -> Result<TargetName, TargetError> {
-    let from_environment =
-        || env::var_os("SYSTEMTAP_RELEASE").filter(|release| !release.is_empty());
-    let release = match plan.release.clone().or_else(from_environment) {
+    let release = match given_release(plan) {
         Some(given) => release(&given)?,
         None => host.target.release.clone(),
     };
@@ -80,7 +78,7 @@ pub(crate) fn package(plan: &Plan, target: &TargetName) -> Result<Package, Packa
         arguments.extend([b"-I".to_vec(), sources.add_tapset(tapset)?]);
     }
     arguments.extend(plan.forwarded.iter().cloned());
-    if plan.release.is_some() {
+    if given_release(plan).is_some() {
         arguments.push(format!("-r{}", target.release).into_bytes());
     }
     if !plan.script_arguments.is_empty() {
@@ -102,6 +100,13 @@ pub(crate) fn package(plan: &Plan, target: &TargetName) -> Result<Package, Packa
         warnings,
         notices,
     })
+}
+
+/// The variable counts as if `-r` had been given, for the server's stap too.
+fn given_release(plan: &Plan) -> Option<OsString> {
+    let from_environment =
+        || env::var_os("SYSTEMTAP_RELEASE").filter(|release| !release.is_empty());
+    plan.release.clone().or_else(from_environment)
 }
 
 fn release(given: &OsStr) -> Result<KernelRelease, TargetError> {
