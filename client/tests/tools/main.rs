@@ -1,0 +1,15 @@
+//! The built tools, run as a user runs them: arguments in, streams and exit status out.
+//!
+//! Where a server is needed, a stand-in speaks the real protocol over the real transport and answers
+//! what the test wants. `staprun` and `stap-serverd` are small shell scripts, because these tests
+//! are about what our tools do with them.
+
+mod arguments;
+mod authorize;
+mod replies;
+mod requests;
+mod run;
+mod stand_in;
+mod start;
+mod stop;
+mod world;

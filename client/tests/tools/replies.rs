@@ -1,0 +1,216 @@
+//! What becomes of a reply, honest or not.
+
+use std::fs;
+use std::io::{Cursor, Write};
+
+use stap_protocol::reply::Parts;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::stand_in::{Answer, StandIn};
+use crate::world::{Finished, World};
+
+#[test]
+fn text_of_the_first_passes_is_replayed() {
+    let world = World::new();
+    let server = StandIn::answering(Answer::compiled("# probes\nlooks like a.ko\n", &[]));
+    let output = server
+        .client(&world)
+        .args(["-p2", "-e", "x"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        (output.out().as_str(), output.code()),
+        ("# probes\nlooks like a.ko\n", 0)
+    );
+    assert_eq!(output.err(), "server's words\n");
+}
+
+#[test]
+fn a_module_of_pass_4_is_saved_here_and_named() {
+    let world = World::new();
+    let server = StandIn::answering(Answer::module("stap_4242.ko"));
+    let output = server
+        .client(&world)
+        .args(["-p4", "-e", "x"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        (output.out().as_str(), output.code()),
+        ("stap_4242.ko\n", 0)
+    );
+    assert_eq!(fs::read(world.path("cwd/stap_4242.ko")).unwrap(), b"ELF");
+    assert_eq!(world.names("tmp"), [""; 0]);
+}
+
+#[test]
+fn a_link_in_the_way_of_a_module_is_replaced_and_not_followed() {
+    let world = World::new();
+    fs::write(world.path("precious"), "precious").unwrap();
+    std::os::unix::fs::symlink(world.path("precious"), world.path("cwd/m.ko")).unwrap();
+    let server = StandIn::answering(Answer::module("m.ko"));
+    let output = server
+        .client(&world)
+        .args(["-p4", "-m", "m", "-e", "x"])
+        .output()
+        .unwrap();
+    assert_eq!((output.out().as_str(), output.code()), ("m.ko\n", 0));
+    assert_eq!(fs::read(world.path("precious")).unwrap(), b"precious");
+    assert!(world.path("cwd/m.ko").symlink_metadata().unwrap().is_file());
+}
+
+#[test]
+fn a_failed_compile_is_final_and_gives_status_1() {
+    let world = World::new();
+    let server = StandIn::answering(Answer::of(Parts {
+        rc: 7,
+        stdout: b"partial\n".to_vec(),
+        stderr: b"parse error: fake\n".to_vec(),
+        ..Parts::default()
+    }));
+    let output = server
+        .client(&world)
+        .arg(server.option())
+        .args(["-p2", "-e", "x"])
+        .output()
+        .unwrap();
+    assert_eq!((output.out().as_str(), output.code()), ("partial\n", 1));
+    assert!(
+        output.err().starts_with("parse error: fake\n"),
+        "{}",
+        output.err()
+    );
+    assert!(
+        output.err().contains("Passes: via server failed."),
+        "{}",
+        output.err()
+    );
+    server.request();
+    assert!(server.was_not_asked(), "a server that answered is final");
+}
+
+#[test]
+fn a_missing_module_is_an_error() {
+    let world = World::new();
+    let server = StandIn::answering(Answer::compiled("", &[]));
+    let none = server
+        .client(&world)
+        .args(["-p4", "-e", "x"])
+        .output()
+        .unwrap();
+    none.assert_failed("ERROR: No module was returned by the server");
+    let other = StandIn::answering(Answer::module("stap_1.ko"));
+    let wrong = other
+        .client(&world)
+        .args(["-p4", "-m", "foo", "-e", "x"])
+        .output()
+        .unwrap();
+    wrong.assert_failed("ERROR: module foo.ko does not exist");
+    assert_eq!(world.names("cwd"), [""; 0]);
+}
+
+#[test]
+fn the_temporary_directory_is_kept_when_asked_for() {
+    let world = World::new();
+    let server = StandIn::answering(Answer::module("stap_1.ko"));
+    let output = server
+        .client(&world)
+        .args(["-k", "-p4", "-e", "x"])
+        .output()
+        .unwrap();
+    let [kept] = &world.names("tmp")[..] else {
+        panic!("{:?}", world.names("tmp"))
+    };
+    let path = world.path("tmp").join(kept);
+    let line = format!("Keeping temporary directory \"{}\"\n", path.display());
+    assert!(output.err().ends_with(&line), "{}", output.err());
+    for name in [
+        "stap_1.ko",
+        "client.zip",
+        "server.zip",
+        "client/argv1",
+        "server/rc",
+    ] {
+        assert!(path.join(name).is_file(), "{name}");
+    }
+}
+
+/// A package with the files that a reply must have, and one more entry.
+fn package(leave_out: &str, also: impl FnOnce(&mut ZipWriter<Cursor<Vec<u8>>>)) -> Answer {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let all = [
+        ("rc", "0"),
+        ("stdout", "lies\n"),
+        ("stderr", ""),
+        ("version", "5.1"),
+    ];
+    for (name, content) in all.iter().filter(|(name, _)| *name != leave_out) {
+        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+    }
+    also(&mut zip);
+    Answer::Package(zip.finish().unwrap().into_inner())
+}
+
+fn file(zip: &mut ZipWriter<Cursor<Vec<u8>>>, name: &str) {
+    zip.start_file(name, SimpleFileOptions::default()).unwrap();
+    zip.write_all(b"x").unwrap();
+}
+
+#[test]
+fn a_reply_that_lies_is_thrown_away_whole() {
+    let lies: [(&str, Answer); 8] = [
+        ("no rc", package("rc", |_| ())),
+        ("rc is no number", package("rc", |zip| file(zip, "rc"))),
+        ("parent", package("", |zip| file(zip, "../x"))),
+        ("absolute", package("", |zip| file(zip, "/tmp/stap-lie"))),
+        ("extra", package("", |zip| file(zip, "extra"))),
+        (
+            "link",
+            package("", |zip| {
+                zip.add_symlink(
+                    "stap000000/m.ko",
+                    "/etc/passwd",
+                    SimpleFileOptions::default(),
+                )
+                .unwrap();
+            }),
+        ),
+        (
+            "two modules",
+            package("", |zip| {
+                file(zip, "stap000000/a.ko");
+                file(zip, "stap000000/b.ko");
+            }),
+        ),
+        ("garbage", Answer::Package(b"garbage".to_vec())),
+    ];
+    for (lie, answer) in lies {
+        let world = World::new();
+        let staprun = world.script("staprun", "touch \"$HOME/ran\"");
+        let server = StandIn::answering(answer);
+        let output = server
+            .client(&world)
+            .args(["-e", "x"])
+            .env("SYSTEMTAP_STAPRUN", staprun)
+            .output();
+        let output = output.unwrap();
+        assert_eq!(
+            (output.out().as_str(), output.code()),
+            ("", 1),
+            "{lie}: {}",
+            output.err()
+        );
+        let said = output
+            .err()
+            .contains("ERROR: Cannot unpack server response: ");
+        assert!(said, "{lie}: {}", output.err());
+        for directory in ["tmp", "cwd", "home"] {
+            assert_eq!(
+                world.names(directory),
+                [""; 0],
+                "{lie} left something in {directory}"
+            );
+        }
+    }
+}
