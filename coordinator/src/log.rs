@@ -28,11 +28,22 @@ pub struct LogError {
     source: io::Error,
 }
 
-/// Sends all events of this process to `file`, or to stderr.
+/// Where lines go.
+#[derive(Clone, Copy, Debug)]
+pub enum Destination<'a> {
+    /// Appended to a file.
+    File(&'a Path),
+    /// To whoever started the server by hand.
+    Stderr,
+    /// Nobody wants them.
+    Nowhere,
+}
+
+/// Sends all events of this process to `destination`.
 ///
 /// # Errors
 /// When the file cannot be opened for appending.
-pub fn start(file: Option<&Path>, clock: Clock) -> Result<(), LogError> {
+pub fn start(destination: Destination<'_>, clock: Clock) -> Result<(), LogError> {
     let builder = tracing_subscriber::fmt()
         .with_max_level(Level::INFO)
         .fmt_fields(Fields)
@@ -40,15 +51,16 @@ pub fn start(file: Option<&Path>, clock: Clock) -> Result<(), LogError> {
             clock,
             zone: TimeZone::system(),
         });
-    match file {
-        Some(path) => {
+    match destination {
+        Destination::File(path) => {
             let file = append(path).map_err(|source| LogError {
                 path: path.to_owned(),
                 source,
             })?;
             builder.with_writer(Mutex::new(file)).init();
         }
-        None => builder.with_writer(io::stderr).init(),
+        Destination::Stderr => builder.with_writer(io::stderr).init(),
+        Destination::Nowhere => {}
     }
     Ok(())
 }

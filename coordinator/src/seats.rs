@@ -48,6 +48,24 @@ struct Occupant {
     idle: Option<CancellationToken>,
 }
 
+impl Table {
+    fn evict_oldest_idle(&mut self) {
+        let oldest = |occupants: &Vec<Occupant>| {
+            occupants
+                .iter()
+                .find(|one| one.idle.is_some())
+                .map(|one| one.number)
+        };
+        let peers = self
+            .peers
+            .iter_mut()
+            .filter_map(|(_, occupants)| Some((oldest(occupants)?, occupants)));
+        if let Some((_, occupants)) = peers.min_by_key(|(number, _)| *number) {
+            evict_oldest_idle(occupants);
+        }
+    }
+}
+
 impl Seats {
     /// Makes `total` seats, of which one peer may have `per_peer`.
     #[must_use]
@@ -59,8 +77,12 @@ impl Seats {
         }
     }
 
-    /// Waits for a free seat.
+    /// Waits for a free seat. When there is none, the oldest idle connection of all gives way: silence
+    /// must not keep out those who have something to say.
     pub async fn free(&self) -> FreeSeat {
+        if self.free.available_permits() == 0 {
+            lock(&self.taken).evict_oldest_idle();
+        }
         let permit = Arc::clone(&self.free).acquire_owned().await;
         FreeSeat(permit.expect("the semaphore of seats is never closed"))
     }
@@ -106,6 +128,16 @@ impl Seat {
 
     /// Says that a request has arrived: the connection is not idle any more.
     pub fn delivered(&self) {
+        self.set_idle(None);
+    }
+
+    /// Says that the request is answered: from here on the connection only lasts for the client's
+    /// comfort.
+    pub fn answered(&self) {
+        self.set_idle(Some(self.evicted.clone()));
+    }
+
+    fn set_idle(&self, idle: Option<CancellationToken>) {
         let mut table = lock(&self.taken);
         let occupants = table.peers.get_mut(&self.peer);
         if let Some(occupant) = occupants
@@ -113,7 +145,7 @@ impl Seat {
             .flatten()
             .find(|occupant| occupant.number == self.number)
         {
-            occupant.idle = None;
+            occupant.idle = idle;
         }
     }
 }
@@ -169,6 +201,20 @@ mod tests {
         assert!(oldest.evicted().is_cancelled());
         assert!(!second.evicted().is_cancelled() && !other.evicted().is_cancelled());
         assert!(!third.crowded());
+    }
+
+    #[tokio::test]
+    async fn when_all_seats_are_taken_the_oldest_silent_connection_gives_way() {
+        let seats = Seats::new(2, 2);
+        let oldest = seats.take(seats.free().await, peer(1));
+        oldest.delivered();
+        let idle = seats.take(seats.free().await, peer(2));
+        let evicted = idle.evicted().clone();
+        let leaving = async move { idle.evicted().cancelled().await };
+        let (free, ()) = tokio::join!(seats.free(), leaving);
+        let third = seats.take(free, peer(3));
+        assert!(evicted.is_cancelled());
+        assert!(!oldest.evicted().is_cancelled() && !third.evicted().is_cancelled());
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! The local worker: its process, the conversation with it, and the [`Executor`] made of both.
 
+mod introduction;
+mod lines;
 mod link;
 mod process;
 

@@ -13,14 +13,15 @@ use std::sync::Arc;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use stap_protocol::job::{FromWorker, Job, JobId, MAX_FRAME, Outcome, Report, ToWorker, Usage};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
-use super::process::encode;
+use super::lines::Lines;
+use super::process::{encode, log_line};
 use crate::executor::{Executor, NotReady};
 
 /// The worker of this host, as an [`Executor`].
@@ -238,38 +239,21 @@ fn answer(done: oneshot::Sender<Report>, report: Report) {
     }
 }
 
-/// Logs what the worker writes on its stderr, a line at a time and each line bounded.
+/// Logs what the worker writes on its stderr.
 ///
 /// # Errors
 /// When the pipe cannot be watched or read.
 pub async fn relay(stderr: ChildStderr) -> io::Result<()> {
-    let pipe = tokio::process::ChildStderr::from_std(stderr)?;
-    relay_lines(pipe, |line| tracing::info!("worker: {line}")).await
-}
-
-async fn relay_lines(
-    mut source: impl AsyncRead + Unpin,
-    mut log: impl FnMut(&str),
-) -> io::Result<()> {
-    let mut line = Vec::new();
+    let mut pipe = tokio::process::ChildStderr::from_std(stderr)?;
+    let mut lines = Lines::default();
     let mut chunk = [0; 4096];
     loop {
-        let length = source.read(&mut chunk).await?;
-        for byte in chunk.get(..length).unwrap_or_default() {
-            if *byte == b'\n' || line.len() == LONGEST_LINE {
-                log(&String::from_utf8_lossy(&line));
-                line.clear();
-            }
-            if *byte != b'\n' {
-                line.push(*byte);
-            }
-        }
+        let length = pipe.read(&mut chunk).await?;
         if length == 0 {
-            if !line.is_empty() {
-                log(&String::from_utf8_lossy(&line));
-            }
+            lines.end(log_line);
             return Ok(());
         }
+        lines.feed(chunk.get(..length).unwrap_or_default(), log_line);
     }
 }
 
@@ -289,5 +273,3 @@ fn fault(reason: &str) -> Report {
 
 /// A job is run, then cancelled; a few more may wait while the worker is slow to read.
 const MESSAGES_PER_SLOT: usize = 16;
-/// The longest line of the worker that stays one line of the log.
-const LONGEST_LINE: usize = 4096;

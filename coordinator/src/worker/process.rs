@@ -4,7 +4,7 @@
 //! nothing is started ever after. The worker stays in a process group of its own: a Ctrl-C on the
 //! terminal asks the server to stop, and the server then stops the worker in good order.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use command_fds::{CommandFdExt as _, FdMapping};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use stap_protocol::job::{Configuration, FromWorker, MAX_FRAME, Readiness, ToWorker};
+use stap_protocol::job::{Configuration, FromWorker, Readiness, ToWorker};
+
+use super::introduction::{BrokenOff, introduce};
 
 /// A worker that has said what it serves.
 #[derive(Debug)]
@@ -44,14 +46,14 @@ pub enum StartError {
         source: io::Error,
     },
     /// It ended or broke off before it was ready.
-    #[error(
-        "stap-worker ended before it was ready ({ended}): {source}; its own lines in the log say why"
-    )]
+    #[error("stap-worker ended before it was ready ({ended}; {source}): {last_line}")]
     BrokeOff {
         /// How it ended.
         ended: String,
         /// What reading from it gave.
         source: io::Error,
+        /// The last line that it wrote, which most likely says why.
+        last_line: String,
     },
     /// It said that it cannot work.
     #[error("{0}")]
@@ -75,25 +77,27 @@ pub fn start(configuration: Configuration) -> Result<Spawned, StartError> {
     })?;
     let mut child =
         spawn(&program, theirs.into()).map_err(|source| StartError::Spawn { program, source })?;
-    let stderr = child.stderr.take().expect("the worker's stderr is a pipe");
-    let mut process = WorkerProcess { child };
-    match introduce(&socket, configuration) {
+    let mut stderr = child.stderr.take().expect("the worker's stderr is a pipe");
+    match introduce(&socket, &mut stderr, configuration) {
         Ok(FromWorker::Ready(readiness)) => Ok(Spawned {
-            process,
+            process: WorkerProcess { child },
             socket,
             stderr,
             readiness,
         }),
         Ok(FromWorker::NotReady { reason }) => Err(StartError::NotReady(reason)),
         Ok(_) => Err(StartError::Language),
-        Err(source) => {
+        Err(BrokenOff { source, last_line }) => {
+            // The end of the conversation makes a worker exit that has not done so by itself.
             drop(socket);
-            relay(stderr);
-            let ended = process
-                .child
+            let ended = child
                 .wait()
                 .map_or_else(|error| error.to_string(), |status| status.to_string());
-            Err(StartError::BrokeOff { ended, source })
+            Err(StartError::BrokeOff {
+                ended,
+                source,
+                last_line,
+            })
         }
     }
 }
@@ -128,38 +132,14 @@ fn spawn(program: &Path, socket: OwnedFd) -> io::Result<Child> {
     command.spawn()
 }
 
-/// The first exchange, blocking because nothing else may happen before it is over.
-fn introduce(mut socket: &UnixStream, configuration: Configuration) -> io::Result<FromWorker> {
-    let message = encode(&ToWorker::Configure(configuration))?;
-    let length = u32::try_from(message.len()).map_err(io::Error::other)?;
-    socket.write_all(&length.to_be_bytes())?;
-    socket.write_all(&message)?;
-    let mut length = [0; 4];
-    socket.read_exact(&mut length)?;
-    let length = usize::try_from(u32::from_be_bytes(length)).map_err(io::Error::other)?;
-    if length > MAX_FRAME {
-        return Err(io::Error::other("the frame is too large"));
-    }
-    let mut message = Vec::new();
-    let wanted = u64::try_from(length).map_err(io::Error::other)?;
-    socket.take(wanted).read_to_end(&mut message)?;
-    postcard::from_bytes(&message).map_err(io::Error::other)
-}
-
 /// One message, without its length.
 pub(super) fn encode(message: &ToWorker) -> io::Result<Vec<u8>> {
     postcard::to_stdvec(message).map_err(io::Error::other)
 }
 
-/// Logs what a worker said that did not live to be listened to.
-fn relay(mut stderr: ChildStderr) {
-    let mut text = Vec::new();
-    if let Err(error) = stderr.by_ref().take(LAST_WORDS).read_to_end(&mut text) {
-        tracing::warn!(%error, "the worker's last words are lost");
-    }
-    for line in String::from_utf8_lossy(&text).lines() {
-        tracing::warn!("worker: {line}");
-    }
+/// One line of the worker's stderr.
+pub(super) fn log_line(line: &str) {
+    tracing::info!("worker: {line}");
 }
 
 /// The worker's process.
@@ -188,5 +168,3 @@ impl WorkerProcess {
 
 /// Where the worker expects its end of the socket pair.
 const SOCKET: i32 = 3;
-/// How much of a dead worker's stderr is logged.
-const LAST_WORDS: u64 = 64 << 10;

@@ -1,0 +1,244 @@
+//! The server's announcement on the local network: one DNS-SD instance for each target.
+//!
+//! We answer mDNS ourselves and need no daemon; beside one we share its port. The library follows
+//! changes of interfaces and addresses. An announcement counts only when a second responder, with
+//! sockets of its own, has heard it: that is what a client will do next.
+
+mod name;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use mdns_sd::{Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo, TxtProperty};
+use stap_protocol::announcement::{Announcement, SERVICE_TYPE};
+use tokio::time::{Instant, timeout_at};
+
+pub use name::Host;
+
+/// Why the server cannot be found by clients.
+#[derive(Debug, thiserror::Error)]
+pub enum AnnounceError {
+    /// The responder does not run.
+    #[error(
+        "mDNS is not available: {0}; use --no-advertise to serve clients that name this server"
+    )]
+    Unavailable(#[from] mdns_sd::Error),
+    /// Announced, but not heard.
+    #[error(
+        "the announcement was not heard on any network interface within {} s; bring up an interface with multicast \
+         (loopback is enough), or use --no-advertise to serve clients that name this server", .0.as_secs()
+    )]
+    Unheard(Duration),
+}
+
+/// A running responder that announces nothing yet.
+#[derive(Debug)]
+pub struct Announcer {
+    responder: Responder,
+    observer: Observer,
+}
+
+/// The announcements of one server.
+#[derive(Debug)]
+pub struct Announced {
+    responder: Responder,
+    host: Host,
+    port: u16,
+    names: Vec<String>,
+}
+
+impl Announcer {
+    /// Starts to listen for other servers, so that their names are known when ours are chosen.
+    ///
+    /// # Errors
+    /// When there is no way to send and hear multicast.
+    pub fn start() -> Result<Self, AnnounceError> {
+        Ok(Self {
+            responder: Responder::start()?,
+            observer: Observer::start()?,
+        })
+    }
+
+    /// Announces each target and waits until all of them were heard.
+    ///
+    /// # Errors
+    /// When they are not heard in time; then nothing stays announced.
+    pub async fn announce(
+        mut self,
+        host: Host,
+        port: u16,
+        announcements: &[Announcement],
+    ) -> Result<Announced, AnnounceError> {
+        let taken = self.observer.names_in_use().await;
+        let names = host.instance_names(announcements.len(), &taken);
+        let announced = Announced {
+            responder: self.responder,
+            host,
+            port,
+            names,
+        };
+        announced.publish(announcements)?;
+        let heard = self.observer.hears(&announced).await;
+        if heard {
+            return Ok(announced);
+        }
+        announced.withdraw().await;
+        Err(AnnounceError::Unheard(PATIENCE))
+    }
+}
+
+impl Announced {
+    /// The names of the instances, as browsers show them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Replaces what is announced, after a new certificate was made.
+    ///
+    /// # Errors
+    /// When the responder is gone.
+    pub fn publish(&self, announcements: &[Announcement]) -> Result<(), AnnounceError> {
+        for (name, announcement) in self.names.iter().zip(announcements) {
+            let properties: Vec<TxtProperty> = announcement
+                .txt()
+                .into_iter()
+                .map(TxtProperty::from)
+                .collect();
+            let info = ServiceInfo::new(
+                &service_domain(),
+                name,
+                self.host.domain_name(),
+                "",
+                self.port,
+                properties,
+            )?;
+            self.responder.0.register(info.enable_addr_auto())?;
+        }
+        Ok(())
+    }
+
+    /// Also when the responder had to change a name because somebody took it at the same moment.
+    fn contains(&self, service: &ResolvedService) -> bool {
+        let name = name::instance_of(&service.fullname, &service_domain()).unwrap_or_default();
+        service.port == self.port
+            && !service.addresses.is_empty()
+            && self.names.iter().any(|ours| name.starts_with(ours))
+    }
+
+    /// Says goodbye on every interface, for at most [`GOODBYE`].
+    pub async fn withdraw(self) {
+        let deadline = Instant::now() + GOODBYE;
+        for name in &self.names {
+            let goodbye = self.responder.0.unregister(&format!(
+                "{}.{}",
+                name::escaped(name),
+                service_domain()
+            ));
+            if let Ok(status) = goodbye
+                && timeout_at(deadline, status.recv_async()).await.is_err()
+            {
+                tracing::warn!(
+                    "the network may list this server for a while, as it did not take the goodbye in time"
+                );
+            }
+        }
+    }
+}
+
+/// Listens as a client does.
+#[derive(Debug)]
+struct Observer {
+    _responder: Responder,
+    events: Receiver<ServiceEvent>,
+    started: Instant,
+}
+
+impl Observer {
+    fn start() -> Result<Self, AnnounceError> {
+        let responder = Responder::start()?;
+        let events = responder.0.browse(&service_domain())?;
+        Ok(Self {
+            _responder: responder,
+            events,
+            started: Instant::now(),
+        })
+    }
+
+    /// The instance names that answered until now; a responder on this host answers in a fraction of
+    /// a second, and the start of the worker has taken longer than that.
+    async fn names_in_use(&mut self) -> BTreeSet<String> {
+        let deadline = self.started + SURVEY;
+        let mut names = BTreeSet::new();
+        while let Ok(Ok(event)) = timeout_at(deadline, self.events.recv_async()).await {
+            names.extend(found(event));
+            if names.len() > MOST_NAMES {
+                break;
+            }
+        }
+        while let Ok(event) = self.events.try_recv() {
+            names.extend(found(event));
+        }
+        names
+    }
+
+    async fn hears(&mut self, announced: &Announced) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        let mut heard = BTreeSet::new();
+        while heard.len() < announced.names.len() {
+            match timeout_at(deadline, self.events.recv_async()).await {
+                Ok(Ok(ServiceEvent::ServiceResolved(service))) if announced.contains(&service) => {
+                    heard.insert(service.fullname.clone());
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => return false,
+            }
+        }
+        true
+    }
+}
+
+fn found(event: ServiceEvent) -> Option<String> {
+    match event {
+        ServiceEvent::ServiceFound(_, fullname) => Some(fullname),
+        ServiceEvent::ServiceResolved(service) => Some(service.fullname.clone()),
+        _ => None,
+    }
+    .and_then(|fullname| name::instance_of(&fullname, &service_domain()))
+}
+
+/// The library's thread with its sockets, which ends with this value.
+struct Responder(ServiceDaemon);
+
+impl Responder {
+    fn start() -> Result<Self, AnnounceError> {
+        Ok(Self(ServiceDaemon::new()?))
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Responder")
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.shutdown() {
+            tracing::debug!(%error, "an mDNS responder did not stop");
+        }
+    }
+}
+
+fn service_domain() -> String {
+    format!("{SERVICE_TYPE}.local.")
+}
+
+/// How long other servers get to tell their names: the delay of RFC 6762 6 is up to 120 ms.
+const SURVEY: Duration = Duration::from_millis(400);
+/// Names of other servers that are remembered; a network with more of them gets numbers by chance.
+const MOST_NAMES: usize = 4096;
+/// How long an announcement may take: probing takes about a second (RFC 6762 8.1).
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);

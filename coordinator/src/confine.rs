@@ -1,0 +1,90 @@
+//! Gives up what this process does not need to face the network.
+//!
+//! The order is the argument: changing the user needs capabilities, dropping capabilities ends that,
+//! and the last two can never be taken back. All of it happens while this process has one thread,
+//! because the kernel keeps credentials and Landlock domains per thread.
+
+mod account;
+mod filesystem;
+
+use std::path::Path;
+
+use caps::CapSet;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+pub use account::{Account, AccountError};
+
+/// What could not be given up.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step}: {reason}")]
+pub struct ConfineError {
+    step: &'static str,
+    reason: String,
+}
+
+/// Confines this process to `writable` directories, its open descriptors and the network. Returns
+/// what is in force, in words for the log.
+///
+/// # Errors
+/// When a step fails that this kernel supports; the process must then not serve.
+pub fn confine(account: Option<&Account>, writable: &[&Path]) -> Result<Vec<String>, ConfineError> {
+    let mut in_force = Vec::new();
+    if let Some(account) = account {
+        become_account(account)?;
+        in_force.push(format!("user {}", account.name));
+    }
+    drop_capabilities()?;
+    in_force.push("no capabilities".to_owned());
+    forbid_core_dumps()?;
+    set_no_new_privs(true).map_err(|errno| failed("set no_new_privs", &errno))?;
+    in_force.push("no_new_privs".to_owned());
+    in_force.push(
+        filesystem::restrict(writable)
+            .map_err(|error| failed("restrict itself with Landlock", &error))?,
+    );
+    Ok(in_force)
+}
+
+fn become_account(account: &Account) -> Result<(), ConfineError> {
+    let step = |step| move |errno: rustix::io::Errno| failed(step, &errno);
+    set_thread_groups(&[]).map_err(step("leave the groups of root"))?;
+    let gid = account.gid;
+    set_thread_res_gid(gid, gid, gid).map_err(step("become the group of the service account"))?;
+    let uid = account.uid;
+    set_thread_res_uid(uid, uid, uid).map_err(step("become the service account"))
+}
+
+/// Without the bounding set, no program that this one could start would get a capability back.
+fn drop_capabilities() -> Result<(), ConfineError> {
+    let may_bound = caps::has_cap(None, CapSet::Effective, caps::Capability::CAP_SETPCAP);
+    if may_bound.map_err(|error| failed("read its capabilities", &error))? {
+        caps::clear(None, CapSet::Bounding)
+            .map_err(|error| failed("empty its bounding set", &error))?;
+    }
+    for set in [
+        CapSet::Ambient,
+        CapSet::Inheritable,
+        CapSet::Effective,
+        CapSet::Permitted,
+    ] {
+        caps::clear(None, set).map_err(|error| failed("drop its capabilities", &error))?;
+    }
+    Ok(())
+}
+
+/// A core file would hold the private key.
+fn forbid_core_dumps() -> Result<(), ConfineError> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none).map_err(|errno| failed("forbid core dumps", &errno))
+}
+
+fn failed(step: &'static str, reason: &impl ToString) -> ConfineError {
+    ConfineError {
+        step,
+        reason: reason.to_string(),
+    }
+}

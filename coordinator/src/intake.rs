@@ -1,0 +1,118 @@
+//! Turns a request into a job, or says why not.
+//!
+//! The arguments are read with stap's own grammar and handed on in a spelling that can be read in one
+//! way only. What is harmless is left to stap, so that its diagnostics are those of a local run.
+
+mod options;
+
+use stap_policy::Policy;
+use stap_protocol::job::Job;
+use stap_protocol::options::{CommandLine, parse};
+use stap_protocol::request::{MachineOwnerKeys, Parts, Request};
+use stap_protocol::target::TargetName;
+use stap_protocol::version::ProtocolVersion;
+
+use crate::catalogue::Catalogue;
+use crate::refusal::Refusal;
+use crate::request_id::RequestId;
+
+/// A request that will be served.
+#[derive(Debug)]
+pub struct Accepted {
+    /// For the scheduler.
+    pub job: Job,
+    /// What the reply has to take into account.
+    pub client: Client,
+}
+
+/// What is known about a client besides its address.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The protocol version that it speaks.
+    pub version: ProtocolVersion,
+    /// What was tolerated in its request, for its stderr.
+    pub notices: Vec<String>,
+    /// Whether its kernel insists on signed modules.
+    pub needs_signature: bool,
+}
+
+/// Judges a request.
+///
+/// # Errors
+/// Why it is not served.
+pub fn admit(
+    request: Request,
+    id: RequestId,
+    policy: &Policy,
+    catalogue: &Catalogue,
+) -> Result<Accepted, Refusal> {
+    let Parts {
+        version,
+        target: wanted,
+        arguments,
+        files,
+        locale,
+        machine_owner_keys,
+        notices,
+    } = request.into_parts();
+    let target = catalogue.find(&wanted).ok_or_else(|| Refusal::Target {
+        wanted: wanted.to_string(),
+        nearest: catalogue
+            .nearest(&wanted)
+            .into_iter()
+            .map(ToString::to_string)
+            .collect(),
+    })?;
+    let bounds = policy.request();
+    at_most("arguments", arguments.len(), bounds.arguments.get(), policy)?;
+    at_most("files", files.len(), bounds.files.get(), policy)?;
+    let line = parse(&arguments)?;
+    judge(&line, &target.name, policy)?;
+    let job = Job {
+        request: id.to_string(),
+        target: target.name.clone(),
+        arguments: line.to_arguments(),
+        files,
+        locale,
+    };
+    let needs_signature = !matches!(machine_owner_keys, MachineOwnerKeys::NotAsked);
+    Ok(Accepted {
+        job,
+        client: Client {
+            version,
+            notices,
+            needs_signature,
+        },
+    })
+}
+
+fn judge(line: &CommandLine, target: &TargetName, policy: &Policy) -> Result<(), Refusal> {
+    for item in line.options() {
+        options::judge(item, target, policy)?;
+    }
+    match script(line) {
+        Some(path) if !options::is_inside(path) => Err(options::outside("script", path)),
+        _ => Ok(()),
+    }
+}
+
+/// The first operand is the script, unless an option says what to run or list.
+fn script(line: &CommandLine) -> Option<&[u8]> {
+    let given_otherwise = line.options().any(options::stands_for_script);
+    line.operands().next().filter(|_| !given_otherwise)
+}
+
+fn at_most(what: &'static str, count: usize, limit: u64, policy: &Policy) -> Result<(), Refusal> {
+    if u64::try_from(count).is_ok_and(|count| count <= limit) {
+        return Ok(());
+    }
+    Err(Refusal::TooMany {
+        what,
+        count,
+        limit,
+        class: policy.class().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! Why a request is not served, in words for the person who sent it and for the log.
+
+use std::time::Duration;
+
+use stap_protocol::options::OptionError;
+use stap_protocol::reply::Reply;
+
+use crate::log::one_line;
+use crate::request_id::RequestId;
+
+/// A refusal. `Display` says what happened and why; [`Refusal::hint`] says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The package cannot be used; the text comes from the protocol.
+    #[error("{0}")]
+    Package(String),
+    /// The package is too large, judged by its announced size; the phrase is known to test-suites.
+    #[error("{0}")]
+    TooLarge(String),
+    /// No target fits.
+    #[error("this server does not build for {wanted}")]
+    Target {
+        /// As the client calls it.
+        wanted: String,
+        /// What there is instead.
+        nearest: Vec<String>,
+    },
+    /// The arguments are not a command line of stap.
+    #[error("{0}")]
+    Grammar(#[from] OptionError),
+    /// More of something than the policy allows.
+    #[error("the request has {count} {what}; this server's policy '{class}' allows {limit}")]
+    TooMany {
+        /// Arguments or files.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: u64,
+        /// The policy class.
+        class: String,
+    },
+    /// An option that stap does not have.
+    #[error("unrecognized option '{0}'")]
+    UnknownOption(String),
+    /// An option that no server takes from a client.
+    #[error("option {option} is not accepted from clients: {why}")]
+    ForbiddenOption {
+        /// As stap spells it.
+        option: String,
+        /// What it would do here.
+        why: &'static str,
+    },
+    /// An option that the policy leaves out.
+    #[error("option {option} is not allowed by this server's policy '{class}'")]
+    OptionNotAllowed {
+        /// As stap spells it.
+        option: String,
+        /// The policy class.
+        class: String,
+    },
+    /// A privilege level that the policy leaves out.
+    #[error(
+        "modules for privilege '{privilege}' are not allowed by this server's policy '{class}'"
+    )]
+    PrivilegeNotAllowed {
+        /// As stap spells it.
+        privilege: String,
+        /// The policy class.
+        class: String,
+    },
+    /// A script or tapset that is not part of the request.
+    #[error(
+        "{what} '{path}' lies outside of the request, and the server's own files are not for clients"
+    )]
+    PathOutside {
+        /// The script, or the directory after -I.
+        what: &'static str,
+        /// As it was given.
+        path: String,
+    },
+    /// `-r` or `-a` contradict the target of the request.
+    #[error("{option} {value} contradicts the target of this request, {target}")]
+    OtherTarget {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What the request is for.
+        target: String,
+    },
+    /// Too much is going on.
+    #[error("the server is busy: {why}")]
+    Busy {
+        /// What is exhausted.
+        why: String,
+        /// When there is probably room.
+        retry: Duration,
+    },
+    /// The server is going down.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The client's kernel insists on signatures that this server cannot make.
+    #[error(
+        "this client's kernel loads only signed modules, and this server has no key that signs for it"
+    )]
+    CannotSign,
+}
+
+impl Refusal {
+    /// What the person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Package(_) => "Use a client that speaks this protocol.".to_owned(),
+            Self::TooLarge(_) => {
+                "Send fewer or smaller files (-I takes whole directories), or ask the operator to raise the limit.".to_owned()
+            }
+            Self::Target { nearest, .. } if nearest.is_empty() => {
+                "It has no targets at all; ask the operator to install kernel headers.".to_owned()
+            }
+            Self::Target { nearest, .. } => format!(
+                "It builds for {}; choose one of these with -r, use another server, or ask the operator to install \
+                 the headers of your kernel.",
+                nearest.join(", ")
+            ),
+            Self::Grammar(_) | Self::UnknownOption(_) => "Try '--help' for more information.".to_owned(),
+            Self::TooMany { .. } => "Send less, or ask the operator for another policy.".to_owned(),
+            Self::ForbiddenOption { .. } => "Leave it out, or run stap on your own machine.".to_owned(),
+            Self::OptionNotAllowed { .. } | Self::PrivilegeNotAllowed { .. } => {
+                "Leave it out, or ask the operator for another policy.".to_owned()
+            }
+            Self::PathOutside { .. } => "Name files of your own machine; the client sends them along.".to_owned(),
+            Self::OtherTarget { .. } => "Give -r and -a once.".to_owned(),
+            Self::Busy { retry, .. } => format!("Try again in {} s.", retry.as_secs().max(1)),
+            Self::Stopping => "Try again in a moment, or use another server.".to_owned(),
+            Self::CannotSign => "Sign the module yourself, or use a server whose key this machine trusts.".to_owned(),
+        }
+    }
+
+    /// The complete reply that a refused client gets.
+    #[must_use]
+    pub fn reply(&self, id: RequestId) -> Reply {
+        Reply::refusal(&server_line(&format!("{self}. {}", self.hint()), id))
+    }
+}
+
+/// A line of the server in the client's stderr, in the form in which stock servers write theirs.
+#[must_use]
+pub fn server_line(text: &str, id: RequestId) -> String {
+    format!("Server: {} (request {id})\n", one_line(text))
+}

@@ -1,0 +1,164 @@
+//! What clients are told about the end of their jobs.
+
+use std::time::Duration;
+
+use stap_protocol::job::Usage;
+use stap_protocol::path::FileName;
+
+use super::*;
+use crate::request_id::RequestIds;
+
+fn client() -> Client {
+    Client {
+        version: ProtocolVersion::CURRENT,
+        notices: Vec::new(),
+        needs_signature: false,
+    }
+}
+
+fn report(outcome: Outcome, files: Vec<OutputFile>) -> Report {
+    Report {
+        outcome,
+        stdout: b"/jail/out/x.ko\n".to_vec(),
+        stderr: b"Pass 1: parsed".to_vec(),
+        files,
+        private_directories: vec!["/jail/out".into()],
+        usage: Usage {
+            wall: Duration::from_secs(1),
+            ..Usage::default()
+        },
+    }
+}
+
+fn module(content: &[u8]) -> Vec<OutputFile> {
+    vec![OutputFile {
+        name: FileName::new("x.ko").unwrap(),
+        content: content.to_vec(),
+    }]
+}
+
+fn elf(machine: u8) -> Vec<u8> {
+    [
+        b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x01\0",
+        &[machine, 0][..],
+    ]
+    .concat()
+}
+
+fn composed(report: Report, client: &Client) -> Reply {
+    let target = TargetName {
+        release: "6.1.0".parse().unwrap(),
+        arch: "x86_64".parse().unwrap(),
+    };
+    compose(report, client, &target, RequestIds::default().next())
+}
+
+fn stderr(reply: &Reply) -> String {
+    String::from_utf8(reply.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_success_gives_the_module_and_no_words_of_ours() {
+    let reply = composed(
+        report(Outcome::Exited { code: 0 }, module(&elf(62))),
+        &client(),
+    );
+    assert_eq!((reply.rc, &reply.stdout[..]), (0, &b"<server>/x.ko\n"[..]));
+    assert_eq!(stderr(&reply), "Pass 1: parsed");
+    assert_eq!(reply.files.len(), 1);
+}
+
+#[test]
+fn a_failed_compile_gives_stap_s_status_and_text_only() {
+    let reply = composed(
+        report(Outcome::Exited { code: 7 }, module(&elf(62))),
+        &client(),
+    );
+    assert_eq!((reply.rc, reply.files.len()), (7, 0));
+    assert_eq!(stderr(&reply), "Pass 1: parsed");
+}
+
+#[test]
+fn a_limit_is_named_with_its_value_and_class() {
+    let outcome = Outcome::LimitReached {
+        limit: "wall".to_owned(),
+        value: "300 s".to_owned(),
+        class: "strict".to_owned(),
+    };
+    let reply = composed(report(outcome, Vec::new()), &client());
+    assert_eq!(reply.rc, 1);
+    for word in ["'wall'", "300 s", "'strict'", "ask the operator"] {
+        assert!(
+            stderr(&reply).contains(word),
+            "{word} in {}",
+            stderr(&reply)
+        );
+    }
+}
+
+#[test]
+fn our_own_faults_are_not_told_in_detail() {
+    let outcome = Outcome::WorkerFault {
+        reason: "/secret/path is gone".to_owned(),
+    };
+    let reply = composed(report(outcome, Vec::new()), &client());
+    assert_eq!(reply.rc, 1);
+    assert!(!stderr(&reply).contains("secret"));
+    assert!(stderr(&reply).contains("(request "));
+}
+
+#[test]
+fn a_module_for_another_machine_is_not_sent() {
+    let reply = composed(
+        report(Outcome::Exited { code: 0 }, module(&elf(183))),
+        &client(),
+    );
+    assert_eq!((reply.rc, reply.files.len()), (1, 0));
+    assert!(stderr(&reply).contains("another machine"));
+}
+
+#[test]
+fn the_output_of_a_stand_in_for_stap_is_sent() {
+    let reply = composed(
+        report(Outcome::Exited { code: 0 }, module(b"ELF\n")),
+        &client(),
+    );
+    assert_eq!((reply.rc, reply.files.len()), (0, 1));
+}
+
+#[test]
+fn a_kernel_that_insists_on_signatures_gets_no_unsigned_module() {
+    let client = Client {
+        needs_signature: true,
+        ..client()
+    };
+    let reply = composed(
+        report(Outcome::Exited { code: 0 }, module(&elf(62))),
+        &client,
+    );
+    assert_eq!((reply.rc, reply.files.len()), (1, 0));
+    assert!(stderr(&reply).contains("signed modules"));
+}
+
+#[test]
+fn several_modules_are_a_refusal() {
+    let mut files = module(&elf(62));
+    files.push(OutputFile {
+        name: FileName::new("y.ko").unwrap(),
+        content: elf(62),
+    });
+    let reply = composed(report(Outcome::Exited { code: 0 }, files), &client());
+    assert_eq!((reply.rc, reply.files.len()), (1, 0));
+}
+
+#[test]
+fn each_client_is_answered_in_its_version() {
+    for (theirs, ours) in [((1, 0), (1, 6)), ((4, 8), (4, 8)), ((9, 9), (5, 1))] {
+        let client = Client {
+            version: ProtocolVersion::new(theirs.0, theirs.1),
+            ..client()
+        };
+        let reply = composed(report(Outcome::Exited { code: 0 }, Vec::new()), &client);
+        assert_eq!(reply.version, ProtocolVersion::new(ours.0, ours.1));
+    }
+}

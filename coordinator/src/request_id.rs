@@ -1,0 +1,48 @@
+//! The name of a request: what a user quotes and an operator searches for.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// `<start>-<number>`, for example `3fa2c1-17`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId {
+    start: u64,
+    number: u64,
+}
+
+/// Gives out ids that no earlier start of the server has given out, as far as chance goes.
+#[derive(Debug)]
+pub struct RequestIds {
+    start: u64,
+    last: AtomicU64,
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        // The standard library's hasher is seeded by the system's randomness.
+        Self {
+            start: RandomState::new().hash_one(0_u8) & START_BITS,
+            last: AtomicU64::new(0),
+        }
+    }
+}
+
+impl RequestIds {
+    /// Returns a new id.
+    pub fn next(&self) -> RequestId {
+        RequestId {
+            start: self.start,
+            number: self.last.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:06x}-{}", self.start, self.number)
+    }
+}
+
+/// Six hexadecimal digits: short enough to read out, enough to tell starts apart.
+const START_BITS: u64 = 0xff_ffff;

@@ -1,0 +1,353 @@
+//! The running server: everything that was prepared, put to work, and taken down in good order.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use stap_protocol::announcement::Announcement;
+use stap_protocol::version::ProtocolVersion;
+use stap_transport::Deadlines;
+use stap_transport::server::Acceptor;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Clock;
+use crate::announcer::{Announced, Announcer, Host};
+use crate::catalogue::Catalogue;
+use crate::database::{Credentials, Database};
+use crate::listener::{Bound, accept};
+use crate::peer::Peer;
+use crate::readiness::Readiness;
+use crate::request_id::RequestIds;
+use crate::scheduler::{Bounds, Scheduler};
+use crate::seats::Seats;
+use crate::session::{REQUEST_MEMORY, Sessions, unpackers};
+use crate::settings::PolicyText;
+use crate::signals::Signals;
+use crate::worker::{LocalWorker, Spawned, WorkerProcess, relay};
+
+/// All that a server needs, gathered while the process still had one thread and all its rights.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The node name of this host.
+    pub nodename: String,
+    /// Reads the wall clock.
+    pub clock: Clock,
+    /// What may be asked for, and how much of it.
+    pub policy: PolicyText,
+    /// What a request may cost.
+    pub limits: stap_protocol::request::Limits,
+    /// Jobs at the same time.
+    pub slots: NonZeroUsize,
+    /// The fixed options of stap, for the announcement.
+    pub options: String,
+    /// Whether to announce the server at all.
+    pub advertise: bool,
+    /// Where the certificate comes from.
+    pub database: Database,
+    /// The certificate.
+    pub credentials: Credentials,
+    /// The port.
+    pub bound: Bound,
+    /// The worker.
+    pub worker: Spawned,
+}
+
+/// Why a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to.
+    Asked,
+    /// Its worker is gone.
+    WorkerGone,
+}
+
+/// Serves until a signal or a fault ends it. `readiness` hears when clients may come.
+///
+/// # Errors
+/// When the server cannot begin to serve.
+pub async fn run(prepared: Prepared, readiness: &mut Option<Readiness>) -> anyhow::Result<End> {
+    let mut signals = Signals::watch().context("taking over signals")?;
+    let port = prepared.bound.address().port();
+    let mut house = House::open(prepared)?;
+    let opened = tokio::select! {
+        opened = house.announce(port) => opened,
+        () = signals.stop() => Err(anyhow::anyhow!("stopped before it was ready")),
+    };
+    let end = match opened {
+        Ok(()) => {
+            if let Some(readiness) = readiness.take() {
+                readiness.ready(port);
+            }
+            Ok(house.serve(&mut signals).await)
+        }
+        Err(error) => Err(error),
+    };
+    tokio::select! {
+        () = house.close() => {}
+        () = signals.stop() => tracing::info!("asked to stop again; stopping at once"),
+    }
+    end
+}
+
+/// A server in operation.
+struct House {
+    listener: TcpListener,
+    seats: Seats,
+    sessions: Arc<Sessions>,
+    tasks: TaskTracker,
+    connections: TaskTracker,
+    /// Takes no new requests.
+    closing: CancellationToken,
+    /// Answers the requests under way.
+    stop: CancellationToken,
+    /// Lets go of the worker.
+    release_worker: CancellationToken,
+    worker_gone: CancellationToken,
+    process: WorkerProcess,
+    certificate: Certificate,
+    announced: Option<Announced>,
+}
+
+/// What depends on the certificate in use.
+struct Certificate {
+    database: Database,
+    credentials: Credentials,
+    acceptor: watch::Sender<Acceptor>,
+    clock: Clock,
+    advertise: bool,
+    options: String,
+    nodename: String,
+}
+
+impl House {
+    fn open(prepared: Prepared) -> anyhow::Result<Self> {
+        let address = prepared.bound.address();
+        let Spawned {
+            process,
+            socket,
+            stderr,
+            readiness,
+        } = prepared.worker;
+        let tasks = TaskTracker::new();
+        let [closing, stop, release_worker, worker_gone] =
+            std::array::from_fn(|_| CancellationToken::new());
+        let (worker, link) = LocalWorker::connect(socket, prepared.slots, release_worker.clone())
+            .context("connecting to the worker")?;
+        spawn_worker_tasks(&tasks, link, stderr, &release_worker, &worker_gone);
+        let admission = *prepared.policy.policy.admission();
+        let connections = count(admission.connections.get());
+        let in_use = prepared.slots.get() + SPARE_SEATS;
+        let bounds = Bounds {
+            // A full queue leaves seats for telling others that it is full.
+            queue: count(admission.queue.get())
+                .min(connections.saturating_sub(in_use))
+                .max(1),
+            per_peer: count(admission.jobs_per_peer.get()),
+            slots: prepared.slots,
+        };
+        let (scheduler, desk) = Scheduler::new(Arc::new(worker), bounds, release_worker.clone());
+        tasks.spawn(desk);
+        let (acceptor, watched) = watch::channel(prepared.credentials.acceptor.clone());
+        let sessions = Sessions {
+            acceptor: watched,
+            deadlines: Deadlines {
+                whole: admission.request_time.duration(),
+                ..Deadlines::default()
+            },
+            limits: prepared.limits,
+            policy: prepared.policy.policy,
+            catalogue: Catalogue::new(readiness.targets),
+            scheduler,
+            ids: RequestIds::default(),
+            unpackers: Arc::new(unpackers()),
+            memory: Arc::new(Semaphore::new(REQUEST_MEMORY)),
+            closing: closing.clone(),
+            stop: stop.clone(),
+        };
+        let listener = prepared.bound.listen().context("listening for clients")?;
+        tracing::info!("Using network address {address}");
+        Ok(Self {
+            listener,
+            seats: Seats::new(connections, count(admission.connections_per_peer.get())),
+            sessions: Arc::new(sessions),
+            tasks,
+            connections: TaskTracker::new(),
+            closing,
+            stop,
+            release_worker,
+            worker_gone,
+            process,
+            certificate: Certificate {
+                database: prepared.database,
+                credentials: prepared.credentials,
+                acceptor,
+                clock: prepared.clock,
+                advertise: prepared.advertise,
+                options: prepared.options,
+                nodename: prepared.nodename,
+            },
+            announced: None,
+        })
+    }
+
+    async fn announce(&mut self, port: u16) -> anyhow::Result<()> {
+        if !self.certificate.advertise {
+            tracing::warn!(
+                "this server is not announced; clients have to name it with its port {port}"
+            );
+            return Ok(());
+        }
+        let host = Host::from_nodename(&self.certificate.nodename);
+        let announcements = self.certificate.announcements(&self.sessions.catalogue);
+        let announced = Announcer::start()?
+            .announce(host, port, &announcements)
+            .await?;
+        for name in announced.names() {
+            tracing::info!("Adding Avahi service '{name}'");
+        }
+        self.announced = Some(announced);
+        Ok(())
+    }
+
+    async fn serve(&mut self, signals: &mut Signals) -> End {
+        let mut renewal = interval(RENEWAL_CHECK);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // Dropping a wait for a seat or a connection loses neither.
+            tokio::select! {
+                () = signals.stop() => return End::Asked,
+                () = self.worker_gone.cancelled() => return End::WorkerGone,
+                _ = renewal.tick() => self.certificate.renew_if_due(self.announced.as_ref(), &self.sessions.catalogue),
+                (seat, (socket, address)) = async { (self.seats.free().await, accept(&self.listener).await) } => {
+                    let seat = self.seats.take(seat, Peer::from(address.ip()));
+                    let sessions = Arc::clone(&self.sessions);
+                    self.connections.spawn(async move { sessions.serve(socket, address, seat).await });
+                }
+            }
+        }
+    }
+
+    /// Withdraws the announcement first, so that nobody comes to a closing door.
+    async fn close(self) {
+        if let Some(announced) = self.announced {
+            announced.withdraw().await;
+        }
+        drop(self.listener);
+        self.closing.cancel();
+        self.connections.close();
+        let grace = if self.worker_gone.is_cancelled() {
+            Duration::ZERO
+        } else {
+            GRACE
+        };
+        if timeout(grace, self.connections.wait()).await.is_err() {
+            tracing::info!(
+                "{} connections are still open; their requests are cancelled",
+                self.connections.len()
+            );
+            self.stop.cancel();
+            if timeout(LAST_WORDS, self.connections.wait()).await.is_err() {
+                tracing::warn!(
+                    "{} clients did not take their answer in time",
+                    self.connections.len()
+                );
+            }
+        }
+        self.release_worker.cancel();
+        match self.process.end(WORKER_PATIENCE).await {
+            Ok(status) => tracing::info!("the worker has ended ({status})"),
+            Err(error) => tracing::warn!(%error, "the worker's end was not seen"),
+        }
+        // The worker's last lines are still on their way to the log.
+        self.tasks.close();
+        if timeout(LAST_WORDS, self.tasks.wait()).await.is_err() {
+            tracing::debug!("somebody holds the worker's stderr open");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+impl Certificate {
+    fn announcements(&self, catalogue: &Catalogue) -> Vec<Announcement> {
+        let serial = self.credentials.opened.certificate.serial_text();
+        catalogue
+            .names()
+            .map(|target| {
+                Announcement::new(target, ProtocolVersion::CURRENT, &serial, &self.options)
+            })
+            .collect()
+    }
+
+    /// A server that runs for longer than its certificate lives makes a new one in time. One that gave
+    /// up being root cannot write its database any more; it says so as long as somebody can restart it.
+    fn renew_if_due(&mut self, announced: Option<&Announced>, catalogue: &Catalogue) {
+        let now = (self.clock)();
+        if !self.credentials.opened.certificate.needs_renewal(now) {
+            return;
+        }
+        match self.database.open(now) {
+            Ok(credentials) => {
+                tracing::info!("the certificate is renewed");
+                self.acceptor.send_replace(credentials.acceptor.clone());
+                self.credentials = credentials;
+                if let Some(announced) = announced
+                    && let Err(error) = announced.publish(&self.announcements(catalogue))
+                {
+                    tracing::error!(%error, "the new certificate is not announced; restart the server");
+                }
+            }
+            Err(error) => {
+                for line in error.lines() {
+                    tracing::error!(
+                        "the certificate is about to expire and is not renewed; restart the server: {line}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn spawn_worker_tasks(
+    tasks: &TaskTracker,
+    link: impl Future<Output = io::Error> + Send + 'static,
+    stderr: std::process::ChildStderr,
+    release: &CancellationToken,
+    gone: &CancellationToken,
+) {
+    let (release, gone) = (release.clone(), gone.clone());
+    tasks.spawn(async move {
+        let reason = link.await;
+        if !release.is_cancelled() {
+            tracing::error!("the worker is gone ({reason}); the server stops. Its last lines above may say why; start it again");
+            gone.cancel();
+        }
+    });
+    tasks.spawn(async move {
+        if let Err(error) = relay(stderr).await {
+            tracing::warn!(%error, "the worker's messages are lost from here on");
+        }
+    });
+}
+
+fn count(value: u64) -> usize {
+    usize::try_from(value)
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS)
+}
+
+/// Connections that are neither queued nor running.
+const SPARE_SEATS: usize = 8;
+/// How often the certificate's age is looked at; it is renewed days before its end.
+const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
+/// How long requests under way may go on after the server was asked to stop.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long their clients then have to take the answer.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the worker has to kill its jobs and exit.
+const WORKER_PATIENCE: Duration = Duration::from_secs(3);

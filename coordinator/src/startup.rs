@@ -1,0 +1,161 @@
+//! From a command line to a server that could serve: the order of the start.
+//!
+//! The process has one thread here and all the rights that it was started with. What needs them comes
+//! first; they are given up at the end.
+
+use stap_certs::{Environment, Paths};
+
+use crate::confine::{Account, confine};
+use crate::console::Console;
+use crate::database::{Credentials, CredentialsError, Database};
+use crate::listener::Bound;
+use crate::log;
+use crate::options::Options;
+use crate::server::Prepared;
+use crate::settings::{PolicyText, Surroundings, configuration, slots};
+use crate::worker::{self, Spawned};
+use crate::{Clock, Failure};
+
+/// Gathers everything that serving needs.
+///
+/// # Errors
+/// The first thing that is missing, in words for the person who started the server.
+pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Prepared, Failure> {
+    log::start(destination(options), clock)?;
+    mention(&options.diagnostics, options, console);
+    let environment = Environment::current();
+    let surroundings = Surroundings::of_process(
+        environment
+            .home
+            .clone()
+            .map(Into::into)
+            .or_else(|| environment.passwd_home.clone()),
+    );
+    warn_about_root(&surroundings, options, console);
+    let policy = PolicyText::read(&options.policy)?;
+    let nodename = nodename();
+    let database = Database::new(
+        &Paths::discover(&environment)?,
+        options.database.as_deref(),
+        &nodename,
+    );
+    let credentials = open_database(&database, options, clock, console)?;
+    let bound = Bound::to_port(options.port)?;
+    let worker = worker::start(configuration(options, &surroundings, &policy)?)?;
+    describe(&worker);
+    if worker.readiness.targets.is_empty() {
+        return Err(Failure::NoTargets);
+    }
+    give_up_rights(&surroundings, &database)?;
+    Ok(Prepared {
+        nodename,
+        clock,
+        limits: policy.request_limits(options),
+        policy,
+        slots: slots(options),
+        options: options.stap_options.join(" "),
+        advertise: !options.no_advertise,
+        database,
+        credentials,
+        bound,
+        worker,
+    })
+}
+
+/// Lines for people who wait for the start go to their terminal and nowhere else.
+fn destination(options: &Options) -> log::Destination<'_> {
+    match (&options.log, options.ready_fd) {
+        (Some(file), _) => log::Destination::File(file),
+        (None, Some(_)) => log::Destination::Nowhere,
+        (None, None) => log::Destination::Stderr,
+    }
+}
+
+fn mention(warnings: &[String], options: &Options, console: &Console) {
+    for warning in warnings {
+        console.warning(warning);
+        if options.log.is_some() {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+fn warn_about_root(surroundings: &Surroundings, options: &Options, console: &Console) {
+    if surroundings.root && !surroundings.root_is_meant {
+        let warning = "running as root; the server gives up what it does not need, but an ordinary user is safer \
+                       (set STAP_PR11197_OVERRIDE to silence this)";
+        mention(&[warning.to_owned()], options, console);
+    }
+}
+
+fn open_database(
+    database: &Database,
+    options: &Options,
+    clock: Clock,
+    console: &Console,
+) -> Result<Credentials, Failure> {
+    let opened = database.open(clock()).and_then(|credentials| {
+        if options.password {
+            database.make_password()?;
+        }
+        Ok(credentials)
+    });
+    opened
+        .inspect(|credentials| {
+            mention(&credentials.opened.warnings, options, console);
+            mention(&credentials.warnings, options, console);
+        })
+        .map_err(|error| tell_findings(&error, options, console))
+}
+
+/// The findings precede the sentence that ends the start.
+fn tell_findings(error: &CredentialsError, options: &Options, console: &Console) -> Failure {
+    let mut lines = error.lines();
+    let last = lines.pop().unwrap_or_else(|| error.to_string());
+    mention(&lines, options, console);
+    Failure::Database(last)
+}
+
+fn describe(worker: &Spawned) {
+    for target in &worker.readiness.targets {
+        let (name, root, version) = (&target.name, target.root.display(), &target.stap_version);
+        tracing::info!(
+            "serving {name} from {root} with stap {version}, build {}",
+            target.build_id
+        );
+    }
+    for unusable in &worker.readiness.unusable {
+        tracing::info!(
+            "not serving {}: {}",
+            unusable.build_tree.display(),
+            unusable.reason
+        );
+    }
+    for layer in &worker.readiness.layers {
+        tracing::info!(
+            "isolation: {} is {:?}: {}",
+            layer.name,
+            layer.state,
+            layer.detail
+        );
+    }
+}
+
+fn give_up_rights(surroundings: &Surroundings, database: &Database) -> Result<(), Failure> {
+    let account = if surroundings.root {
+        Account::of_service()?
+    } else {
+        None
+    };
+    let in_force = confine(account.as_ref(), &database.directories())?;
+    tracing::info!("this process is confined: {}", in_force.join(", "));
+    Ok(())
+}
+
+/// What `uname -n` prints.
+fn nodename() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
