@@ -235,6 +235,7 @@ impl House {
 
     /// Withdraws the announcement first, so that nobody comes to a closing door.
     async fn close(self) {
+        tracing::info!("stopping, with {} connections open", self.connections.len());
         if let Some(announced) = self.announced {
             announced.withdraw().await;
         }

@@ -86,17 +86,16 @@ impl Surroundings {
         }
     }
 
-    /// Where warm state is kept between runs: private to the server, and apart from the target roots that lie
-    /// beside it, which others read.
+    /// Where warm state is kept between runs.
     fn cache(&self) -> Result<PathBuf, SettingsError> {
         if self.root {
-            return Ok(Path::new(ROOTS_CACHE).join(WARM));
+            return Ok(ROOTS_CACHE.into());
         }
         let base = self
             .cache_home
             .clone()
             .or_else(|| Some(self.home.as_ref()?.join(".cache")));
-        base.map(|base| base.join("stap-server").join(WARM))
+        base.map(|base| base.join("stap-server"))
             .ok_or(SettingsError::NoCache)
     }
 }
@@ -217,7 +216,6 @@ fn read_bounded(path: &Path) -> Result<String, SettingsError> {
 }
 
 const ROOTS_CACHE: &str = "/var/cache/stap-server";
-const WARM: &str = "warm";
 /// More than a policy may have, so that a longer one is refused and not cut.
 const LONGEST_POLICY: u64 = 1 << 20;
 /// Members of a request that are neither files nor arguments: version, locale and the like.
@@ -272,13 +270,10 @@ mod tests {
         };
         assert_eq!(
             user.cache().unwrap(),
-            Path::new("/home/a/.cache/stap-server/warm")
+            Path::new("/home/a/.cache/stap-server")
         );
         let root = Surroundings { root: true, ..user };
-        assert_eq!(
-            root.cache().unwrap(),
-            Path::new("/var/cache/stap-server/warm")
-        );
+        assert_eq!(root.cache().unwrap(), Path::new(ROOTS_CACHE));
         assert!(matches!(
             Surroundings::default().cache(),
             Err(SettingsError::NoCache)

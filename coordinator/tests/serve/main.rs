@@ -1,0 +1,13 @@
+//! The promises of `stap-serverd`, against the real program with real TLS.
+//!
+//! Its worker is a stand-in that does what the script says, so that a test decides when a job runs,
+//! ends, or takes the worker down with it. The real worker is tested with the whole product.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod client;
+mod refusals;
+mod server;
+mod stand_in;
+mod stopping;
+mod work;

@@ -1,0 +1,162 @@
+//! A worker that runs nothing. The first `-e` of a job says what becomes of it.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use stap_protocol::job::{
+    FromWorker, Job, JobId, Layer, LayerState, Outcome, OutputFile, Readiness, Report, Target,
+    ToWorker, Usage,
+};
+use stap_protocol::path::FileName;
+use stap_protocol::target::TargetName;
+
+/// Ends at once and gives a module.
+pub(crate) const HELLO: &str = "hello";
+/// Runs until it is cancelled.
+pub(crate) const WAIT: &str = "wait";
+/// Hits a limit.
+pub(crate) const LIMIT: &str = "limit";
+/// Takes the worker down.
+pub(crate) const CRASH: &str = "crash";
+
+/// The only target.
+pub(crate) const RELEASE: &str = "6.1.0-9";
+
+/// Not a promise but the stand-in's process: the server starts this very program, with the socket on
+/// stdin. As a test of its own it has nothing to say.
+#[test]
+#[ignore = "the server under test runs it"]
+fn worker() {
+    let socket = rustix::io::dup(rustix::stdio::stdin()).unwrap();
+    serve(UnixStream::from(socket)).unwrap();
+}
+
+fn serve(mut socket: UnixStream) -> io::Result<()> {
+    while let Some(message) = receive(&mut socket)? {
+        match message {
+            ToWorker::Configure(_) => send(&mut socket, &FromWorker::Ready(readiness()))?,
+            ToWorker::Run { id, job } => run(&mut socket, id, &job)?,
+            ToWorker::Cancel { id } => {
+                say(&format!("cancelled job {}", id.0));
+                done(&mut socket, id, Outcome::Cancelled, Vec::new())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn run(socket: &mut UnixStream, id: JobId, job: &Job) -> io::Result<()> {
+    let script = job
+        .arguments
+        .iter()
+        .find_map(|argument| argument.strip_prefix(b"-e"))
+        .unwrap_or_default();
+    say(&format!(
+        "runs job {}: {}",
+        id.0,
+        String::from_utf8_lossy(script)
+    ));
+    match std::str::from_utf8(script).unwrap_or_default() {
+        WAIT => Ok(()),
+        CRASH => panic!("the script takes the worker down"),
+        LIMIT => {
+            let (limit, value, class) = ("wall".to_owned(), "300 s".to_owned(), "test".to_owned());
+            done(
+                socket,
+                id,
+                Outcome::LimitReached {
+                    limit,
+                    value,
+                    class,
+                },
+                Vec::new(),
+            )
+        }
+        _ => {
+            let name = FileName::new("hello.ko").unwrap();
+            let files = vec![OutputFile {
+                name,
+                content: module(),
+            }];
+            done(socket, id, Outcome::Exited { code: 0 }, files)
+        }
+    }
+}
+
+fn done(
+    socket: &mut UnixStream,
+    id: JobId,
+    outcome: Outcome,
+    files: Vec<OutputFile>,
+) -> io::Result<()> {
+    let report = Box::new(Report {
+        outcome,
+        stdout: b"/jail/hello.ko\n".to_vec(),
+        stderr: Vec::new(),
+        files,
+        private_directories: vec!["/jail".into()],
+        usage: Usage {
+            wall: Duration::from_millis(10),
+            ..Usage::default()
+        },
+    });
+    send(socket, &FromWorker::Done { id, report })
+}
+
+#[expect(clippy::print_stderr, reason = "the server writes it into its log")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// The header of a relocatable object for x86_64.
+fn module() -> Vec<u8> {
+    [
+        &b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\x3e\0"[..],
+        &[0; 44],
+    ]
+    .concat()
+}
+
+fn readiness() -> Readiness {
+    let name = TargetName {
+        release: RELEASE.parse().unwrap(),
+        arch: "x86_64".parse().unwrap(),
+    };
+    let target = Target {
+        name,
+        root: "/".into(),
+        build_tree: "/lib/modules/6.1.0-9/build".into(),
+        stap: "/usr/bin/stap".into(),
+        stap_version: "5.6".to_owned(),
+        compiler: "gcc".to_owned(),
+        build_id: "stand-in".to_owned(),
+    };
+    let layer = Layer {
+        name: "seccomp".to_owned(),
+        state: LayerState::Absent,
+        detail: "nothing runs".to_owned(),
+    };
+    Readiness {
+        targets: vec![target],
+        unusable: Vec::new(),
+        layers: vec![layer],
+    }
+}
+
+fn receive(socket: &mut UnixStream) -> io::Result<Option<ToWorker>> {
+    let mut length = [0; 4];
+    match socket.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let mut message = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
+    socket.read_exact(&mut message)?;
+    Ok(Some(postcard::from_bytes(&message).unwrap()))
+}
+
+fn send(socket: &mut UnixStream, message: &FromWorker) -> io::Result<()> {
+    let message = postcard::to_stdvec(message).unwrap();
+    socket.write_all(&u32::try_from(message.len()).unwrap().to_be_bytes())?;
+    socket.write_all(&message)
+}
