@@ -128,9 +128,17 @@ impl<'m> ClientDatabase<'m> {
     /// # Errors
     /// The database is as it was when the certificate could not be written.
     pub fn add(&self, certificate: &Certificate) -> Result<Added, DatabaseError> {
-        let lock = self.directory.lock()?;
         let name = file_name(certificate.sha256());
-        let is_new = self.held(&name)?.as_ref() != Some(certificate);
+        let lock = match self.directory.lock() {
+            Err(error) if error.is_read_only() && self.holds(&name, certificate)? => {
+                return Ok(Added {
+                    is_new: false,
+                    warnings: self.dangers(),
+                });
+            }
+            lock => lock?,
+        };
+        let is_new = !self.holds(&name, certificate)?;
         if is_new {
             self.make_room()?;
             self.directory
@@ -153,21 +161,16 @@ impl<'m> ClientDatabase<'m> {
         Ok(was_there)
     }
 
-    /// Returns the certificate that a file holds now, if it holds one that a client would believe.
-    fn held(&self, name: &str) -> Result<Option<Certificate>, DatabaseError> {
+    /// Tells whether a file holds the certificate, so that a client would believe it.
+    fn holds(&self, name: &str, certificate: &Certificate) -> Result<bool, DatabaseError> {
         let mut findings = Vec::new();
         let kind = Kind::ClientStore;
-        let Some(file) = self
+        let file = self
             .directory
-            .examine_file(name, kind, None, &mut findings)?
-        else {
-            return Ok(None);
-        };
-        Ok(read_certificate(
-            file,
-            &self.directory.file_path(name),
-            name,
-        ))
+            .examine_file(name, kind, None, &mut findings)?;
+        let path = self.directory.file_path(name);
+        let held = file.and_then(|file| read_certificate(file, &path, name));
+        Ok(held.as_ref() == Some(certificate))
     }
 
     fn make_room(&self) -> Result<(), DatabaseError> {

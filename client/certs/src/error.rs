@@ -134,11 +134,15 @@ impl DatabaseError {
                 "add a server's certificate with stap-authorize-server-cert CERTFILE DIRNAME"
                     .to_owned()
             }
+            Self::Create { source, .. } if is_full(source) => FREE_SPACE.to_owned(),
             Self::Create { path, .. } => format!(
                 "make {} writable for this user, or choose another place with SYSTEMTAP_DIR",
                 path.parent().map_or_else(|| quoted(path), quoted)
             ),
-            Self::Io { path, source, .. } => return io_hint(path, source.kind()),
+            Self::Io { source, .. } if is_full(source) => FREE_SPACE.to_owned(),
+            Self::Io { path, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                format!("ls -ld {}", quoted(path))
+            }
             Self::TooLarge { path, .. } | Self::UnusableKey { path } => {
                 format!(
                     "move it away ({0} to {0}.old, say) and start again",
@@ -147,8 +151,19 @@ impl DatabaseError {
             }
             Self::TooMany { what, .. } => format!("remove {what} that are no longer needed"),
             Self::Busy { .. } => "try again when the other process has finished".to_owned(),
-            Self::Unsafe { .. } | Self::Issue(_) | Self::Mirror { .. } => return None,
+            Self::Io { .. } | Self::Unsafe { .. } | Self::Issue(_) | Self::Mirror { .. } => {
+                return None;
+            }
         })
+    }
+
+    /// Tells whether nothing can be written there, so that what is there is all that there is.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let kinds = [
+            io::ErrorKind::ReadOnlyFilesystem,
+            io::ErrorKind::PermissionDenied,
+        ];
+        matches!(self, Self::Io { source, .. } if kinds.contains(&source.kind()))
     }
 
     pub(crate) fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
@@ -171,15 +186,14 @@ pub(crate) fn settle(path: &Path, findings: Vec<Finding>) -> Result<Vec<String>,
     Ok(findings.iter().map(finding_line).collect())
 }
 
-fn io_hint(path: &Path, kind: io::ErrorKind) -> Option<String> {
-    match kind {
-        io::ErrorKind::PermissionDenied => Some(format!("ls -ld {}", quoted(path))),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("free some space".to_owned())
-        }
-        _ => None,
-    }
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
+
+const FREE_SPACE: &str = "free some space on the disk";
 
 pub(crate) fn failed(findings: &[Finding]) -> bool {
     findings

@@ -17,6 +17,7 @@ use crate::directory::Directory;
 use crate::error::{DatabaseError, failed, settle};
 use crate::issue::Identity;
 use crate::mirror::{Mirror, NoMirror};
+use crate::permissions::Finding;
 
 use files::Files;
 use pairing::Pairing;
@@ -69,7 +70,8 @@ pub enum Origin {
 
 impl ServerDatabase {
     /// Opens the database, making it and a pair when they are not there, and renewing a certificate
-    /// whose life is about to end. The old one is kept in [`Opened::retired`].
+    /// whose life is about to end. The old one is kept in [`Opened::retired`]. A good pair in a
+    /// directory that cannot be written is served as it is.
     ///
     /// # Errors
     /// [`DatabaseError::Unsafe`] when somebody else could have read the key or changed the pair; a
@@ -113,7 +115,13 @@ impl ServerDatabase {
                 findings,
             });
         }
-        let lock = directory.lock()?;
+        let lock = match directory.lock() {
+            Ok(lock) => lock,
+            Err(error) if error.is_read_only() => {
+                return as_found(&directory, findings, setup.now)?.ok_or(error);
+            }
+            Err(error) => return Err(error),
+        };
         files::adopt_old_name(&directory, &lock)?;
         let files = Files::survey(&directory, owner, &mut findings)?;
         let warnings = settle(path, findings)?;
@@ -126,6 +134,28 @@ impl ServerDatabase {
         }
         .settle(contents)
     }
+}
+
+/// Reads a pair from a directory that cannot be written, as where an operator mounts his secrets.
+/// `None` when there is no pair that can be served without changing it.
+fn as_found(
+    directory: &Directory,
+    mut findings: Vec<Finding>,
+    now: SystemTime,
+) -> Result<Option<Opened>, DatabaseError> {
+    let owner = rustix::process::geteuid().as_raw();
+    let files = Files::survey(directory, owner, &mut findings)?;
+    let warnings = settle(directory.path(), findings)?;
+    let contents = files.read(directory)?;
+    let pair = contents.key.zip(contents.certificate);
+    let good = pair.filter(|(key, own)| key.belongs_to(own) && !own.needs_renewal(now));
+    Ok(good.map(|(key, certificate)| Opened {
+        certificate,
+        private_key_pkcs8: key.pkcs8().to_vec(),
+        retired: contents.retired,
+        origin: Origin::Found,
+        warnings,
+    }))
 }
 
 /// Shows everything but the key.

@@ -253,3 +253,26 @@ fn a_server_that_cannot_read_its_certificate_makes_another_one() {
         "{lines:?}"
     );
 }
+
+/// A pair that an operator put where the server may not write is served, and trust that is already
+/// there is enough.
+#[test]
+fn a_good_pair_is_served_from_a_directory_that_cannot_be_written() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene {
+        home: TempDir::new().unwrap(),
+    };
+    give_away(scene.home.path());
+    as_stranger(|| scene.start()).unwrap();
+    for directory in [scene.server(), scene.client()] {
+        fs::remove_file(directory.join(".lock")).unwrap();
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    as_stranger(|| scene.start()).unwrap();
+
+    fs::remove_file(scene.server().join("stap.cert")).unwrap();
+    let lines = as_stranger(|| scene.start()).unwrap_err().lines();
+    assert!(lines[0].contains(".lock': Permission denied"), "{lines:?}");
+}

@@ -2,4 +2,6 @@
 //! corpus.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| stap_certs::fuzzing::certificate(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    stap_certs::fuzzing::certificate(bytes);
+});

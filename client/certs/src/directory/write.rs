@@ -48,14 +48,14 @@ impl Directory {
         if !is_regular(&stat(&fd, &path)?) {
             return Err(DatabaseError::io("lock", &path, Errno::INVAL));
         }
-        self.wait_for(&fd)?;
+        self.wait_for(&fd, LOCK_PATIENCE)?;
         let lock = Lock { _held: fd };
         self.remove(&lock, NEW_NAME)?;
         Ok(lock)
     }
 
-    fn wait_for(&self, fd: &OwnedFd) -> Result<(), DatabaseError> {
-        let deadline = Instant::now() + LOCK_PATIENCE;
+    fn wait_for(&self, fd: &OwnedFd, patience: Duration) -> Result<(), DatabaseError> {
+        let deadline = Instant::now() + patience;
         loop {
             match flock(fd, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(()),
@@ -135,3 +135,63 @@ impl Directory {
 
 /// The mode of a file that only its owner may read.
 const SECRET: Mode = Mode::from_raw_mode(0o600);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn directory() -> (tempfile::TempDir, Directory) {
+        let home = tempfile::tempdir().unwrap();
+        let mut findings = Vec::new();
+        let directory = Directory::examine(home.path(), None, &mut findings)
+            .unwrap()
+            .unwrap();
+        (home, directory)
+    }
+
+    #[test]
+    fn a_writer_that_does_not_finish_is_not_waited_for_without_end() {
+        let (home, directory) = directory();
+        let held = directory.lock().unwrap();
+        let second = File::options()
+            .write(true)
+            .open(home.path().join(LOCK_NAME))
+            .unwrap();
+        let second = OwnedFd::from(second);
+        let error = directory.wait_for(&second, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, DatabaseError::Busy { .. }), "{error:?}");
+        assert!(
+            error.lines()[0].contains("try again"),
+            "{:?}",
+            error.lines()
+        );
+
+        drop(held);
+        directory.wait_for(&second, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_what_was_there_and_nothing_beside_it() {
+        let (home, directory) = directory();
+        let lock = directory.lock().unwrap();
+        // A directory of that name cannot be replaced by a file.
+        fs::create_dir(home.path().join("name")).unwrap();
+        let error = directory
+            .write(&lock, "name", 0o644, b"content")
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                DatabaseError::Io {
+                    action: "write",
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert!(home.path().join("name").is_dir());
+        assert!(!home.path().join(NEW_NAME).exists());
+    }
+}

@@ -1,0 +1,96 @@
+//! A start that is killed at any point: the next one finds or makes a pair that fits, and nothing is
+//! left behind.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use stap_certs::issue::PrivateKey;
+use stap_certs::{ClientDatabase, Identity, OwnerRule, ServerDatabase, authorize_own};
+
+/// How the process that will be killed learns where to work.
+const HOME_VARIABLE: &str = "STAP_CERTS_TEST_HOME";
+
+fn start(home: &Path) {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    let identity = Identity::of_host("labhost");
+    let opened = ServerDatabase::open_or_create(&home.join("server"), &identity, now)
+        .expect("a start succeeds");
+    authorize_own(&home.join("client"), &opened, now).expect("a server is trusted by its user");
+}
+
+/// Runs the test above it in a process of its own.
+fn start_in_a_process(home: &Path) -> Child {
+    Command::new(env::current_exe().expect("a test program has a name"))
+        .args(["--exact", "a_start_to_kill", "--ignored"])
+        .env(HOME_VARIABLE, home)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a test program can be started")
+}
+
+#[test]
+#[ignore = "the process that the other test kills"]
+fn a_start_to_kill() {
+    let own = tempfile::tempdir().unwrap();
+    let home = env::var_os(HOME_VARIABLE).map_or_else(|| own.path().to_owned(), PathBuf::from);
+    start(&home);
+    assert!(home.join("server/stap.key").exists());
+}
+
+#[test]
+fn a_start_that_is_killed_at_any_point_is_made_good_by_the_next() {
+    for sign in [
+        "server",
+        "server/.lock",
+        "server/.new",
+        "server/stap.key",
+        "server/stap.cert",
+        "client",
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let mut child = start_in_a_process(home.path());
+        wait_for(&home.path().join(sign), &mut child);
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        start(home.path());
+        check(home.path(), sign);
+    }
+}
+
+/// Waits until the process has made the file. It may already have replaced it and gone on.
+fn wait_for(path: &Path, child: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !path.exists() && child.try_wait().expect("a child can be asked").is_none() {
+        assert!(
+            Instant::now() < deadline,
+            "{} was never made",
+            path.display()
+        );
+        thread::yield_now();
+    }
+}
+
+fn check(home: &Path, sign: &str) {
+    let server = home.join("server");
+    let der = fs::read(server.join("stap.key")).expect("there is a key");
+    let key = PrivateKey::from_pkcs8(&der).expect("the key is one");
+    let trusted = ClientDatabase::open(&home.join("client"), OwnerRule::EffectiveUser)
+        .expect("the client database is usable")
+        .certificates;
+    let own = fs::read(server.join("stap.cert")).expect("there is a certificate");
+    let own = trusted.iter().find(|certificate| certificate.der() == own);
+    let own = own.unwrap_or_else(|| panic!("killed at {sign}: the server is not trusted"));
+    assert!(
+        key.belongs_to(own),
+        "killed at {sign}: the key is not that of the certificate"
+    );
+    assert!(
+        !server.join(".new").exists(),
+        "killed at {sign}: a file was left"
+    );
+}
