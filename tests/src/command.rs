@@ -1,10 +1,10 @@
-//! Running a program as somebody: arguments, a clean environment, a deadline, and what came of it.
+//! Running a program as somebody: arguments, a clean environment and a deadline.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use crate::finished::Finished;
 use crate::wait;
 
 /// How long a command may take before the test fails with its name and what it said.
@@ -237,12 +238,7 @@ impl Running {
         };
         let closed = self.stdout.read_to_end(grace) && self.stderr.read_to_end(grace);
         let status = self.child.wait().expect("it is our child");
-        let finished = Finished {
-            line: self.line,
-            status,
-            stdout: self.stdout.bytes,
-            stderr: self.stderr.bytes,
-        };
+        let finished = Finished::new(self.line, status, self.stdout.bytes, self.stderr.bytes);
         assert!(ended, "{finished}\n(killed: its deadline had passed)");
         assert!(
             closed,
@@ -307,95 +303,5 @@ impl Stream {
                 Err(end) => return end == std::sync::mpsc::RecvTimeoutError::Disconnected,
             }
         }
-    }
-}
-
-/// What came of a command.
-#[derive(Debug)]
-pub struct Finished {
-    line: String,
-    status: ExitStatus,
-    /// All of its stdout.
-    pub stdout: Vec<u8>,
-    /// All of its stderr.
-    pub stderr: Vec<u8>,
-}
-
-impl Finished {
-    /// The exit status, unless a signal ended it.
-    #[must_use]
-    pub fn code(&self) -> Option<i32> {
-        self.status.code()
-    }
-
-    /// The signal that ended it.
-    #[must_use]
-    pub fn ending_signal(&self) -> Option<i32> {
-        self.status.signal()
-    }
-
-    /// stdout as text.
-    #[must_use]
-    pub fn out(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).into_owned()
-    }
-
-    /// stderr as text.
-    #[must_use]
-    pub fn err(&self) -> String {
-        String::from_utf8_lossy(&self.stderr).into_owned()
-    }
-
-    /// Asserts the exit status.
-    #[track_caller]
-    pub fn exits(&self, code: i32) -> &Self {
-        assert_eq!(self.status.code(), Some(code), "exit status\n{self}");
-        self
-    }
-
-    /// Asserts all of stdout.
-    #[track_caller]
-    pub fn prints(&self, text: &str) -> &Self {
-        assert_eq!(self.out(), text, "stdout\n{self}");
-        self
-    }
-
-    /// Asserts that stdout is empty.
-    #[track_caller]
-    pub fn prints_nothing(&self) -> &Self {
-        self.prints("")
-    }
-
-    /// Asserts a part of stderr.
-    #[track_caller]
-    pub fn says(&self, text: &str) -> &Self {
-        assert!(self.err().contains(text), "stderr lacks {text:?}\n{self}");
-        self
-    }
-
-    /// Asserts that stderr does not contain a text.
-    #[track_caller]
-    pub fn never_says(&self, text: &str) -> &Self {
-        assert!(!self.err().contains(text), "stderr has {text:?}\n{self}");
-        self
-    }
-
-    /// Asserts that stderr is empty.
-    #[track_caller]
-    pub fn says_nothing(&self) -> &Self {
-        assert!(self.stderr.is_empty(), "stderr is not empty\n{self}");
-        self
-    }
-}
-
-impl std::fmt::Display for Finished {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(formatter, "$ {}\n{}", self.line, self.status)?;
-        for (name, text) in [("stdout", self.out()), ("stderr", self.err())] {
-            for line in text.lines() {
-                writeln!(formatter, "{name}| {line}")?;
-            }
-        }
-        Ok(())
     }
 }

@@ -23,7 +23,7 @@ const FINISHED: &str = "lab: the body came to its end";
 /// Runs a test body in a fresh lab: a network, a host name, a pid space, homes, `/etc/systemtap` and
 /// `/tmp` that nobody else sees.
 ///
-/// The calling test starts itself again inside. What still runs after the body is stopped as an
+/// The calling test starts itself again inside, so it must call this directly, and once. What still runs after the body is stopped as an
 /// operator would stop it, and must then be gone without a trace.
 ///
 /// # Panics
@@ -213,15 +213,21 @@ impl User {
         &self,
         program: &str,
         arguments: impl IntoIterator<Item = I>,
-    ) -> crate::command::Finished {
+    ) -> crate::finished::Finished {
         self.command(program).args(arguments).run()
+    }
+
+    /// Starts a command that the test stops by itself.
+    #[must_use]
+    pub fn run_in_background(&self, program: &str, argument: &str) -> crate::command::Running {
+        self.command(program).arg(argument).start()
     }
 
     /// Runs `stap-client`.
     pub fn client<I: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = I>,
-    ) -> crate::command::Finished {
+    ) -> crate::finished::Finished {
         self.run("stap-client", arguments)
     }
 
@@ -233,6 +239,16 @@ impl User {
         } else {
             Path::new("/home").join(self.name)
         }
+    }
+
+    /// Sorted names in the home directory, without those that begin with a dot.
+    #[must_use]
+    pub fn home_files(&self) -> Vec<String> {
+        let names = list(&self.home());
+        names
+            .into_iter()
+            .filter(|name| !name.starts_with('.'))
+            .collect()
     }
 
     /// Writes a file that this user owns, and the directories on its way.
@@ -338,6 +354,9 @@ pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
+
+/// How long a search may take at most, with a second for starting the program.
+pub const SEARCH_LIMIT: Duration = Duration::from_secs(11);
 
 /// How long a command of the specification that "returns at once" may take on a busy machine.
 pub const AT_ONCE: Duration = Duration::from_secs(10);

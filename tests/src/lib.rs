@@ -8,11 +8,13 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod finished;
 pub mod init;
 pub mod lab;
 pub mod mdns;
 pub mod process;
 pub mod requirement;
 pub mod server;
+pub mod translator;
 pub mod wait;
 pub mod world;

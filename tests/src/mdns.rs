@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::command::{Finished, Invocation, Running};
+use crate::command::{Invocation, Running};
+use crate::finished::Finished;
 use crate::process;
 use crate::wait;
 use crate::world;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use crate::command::{Finished, Invocation};
+use crate::command::Invocation;
+use crate::finished::Finished;
 use crate::lab::{Lab, User};
 use crate::process::{self, Process};
 use crate::wait;
@@ -125,7 +126,6 @@ impl Server {
 ///
 /// # Panics
 /// When it is not one line with one decimal number.
-#[must_use]
 pub fn parse_pid(printed: &str) -> i32 {
     let line = printed
         .strip_suffix('\n')

@@ -2,4 +2,22 @@
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
+mod authorize;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod dependencies;
+#[cfg(test)]
+mod find;
+#[cfg(test)]
+mod rows;
+#[cfg(test)]
+mod run;
+#[cfg(test)]
 mod standins;
+#[cfg(test)]
+mod start;
+#[cfg(test)]
+mod stop;
+#[cfg(test)]
+mod trust;
