@@ -2,6 +2,8 @@
 //!
 //! Members are stored as they are; what the directory says about them can be made to differ.
 
+use std::io::{Cursor, Read};
+
 /// One member.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -31,18 +33,27 @@ impl Member {
 
     /// A symbolic link.
     pub fn symlink(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Self {
-        Self { mode: SYMLINK, ..Self::file(name, target) }
+        Self {
+            mode: SYMLINK,
+            ..Self::file(name, target)
+        }
     }
 
     /// A character device.
     pub fn device(name: impl AsRef<[u8]>) -> Self {
-        Self { mode: DEVICE, ..Self::file(name, "") }
+        Self {
+            mode: DEVICE,
+            ..Self::file(name, "")
+        }
     }
 
     /// The same, but the archive's directory claims another size.
     #[must_use]
     pub fn declared(self, size: u32) -> Self {
-        Self { declared: Some(size), ..self }
+        Self {
+            declared: Some(size),
+            ..self
+        }
     }
 }
 
@@ -51,7 +62,7 @@ impl Member {
 /// # Panics
 /// When a name or content is too long for a zip archive without extensions.
 #[must_use]
-pub fn zip(members: &[Member]) -> Vec<u8> {
+pub fn of(members: &[Member]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut directory = Vec::new();
     for member in members {
@@ -72,7 +83,9 @@ pub fn zip(members: &[Member]) -> Vec<u8> {
         directory.extend(&member.name);
     }
     let start = length(&bytes);
-    let count = u16::try_from(members.len()).expect("few members are written").to_le_bytes();
+    let count = u16::try_from(members.len())
+        .expect("few members are written")
+        .to_le_bytes();
     bytes.extend(&directory);
     bytes.extend(b"PK\x05\x06\x00\x00\x00\x00");
     bytes.extend(count);
@@ -81,6 +94,25 @@ pub fn zip(members: &[Member]) -> Vec<u8> {
     bytes.extend(start.to_le_bytes());
     bytes.extend([0; 2]);
     bytes
+}
+
+/// Writes an archive whose only member unpacks to this many zeros.
+///
+/// # Panics
+/// Never: it is written to memory.
+#[must_use]
+pub fn bomb(name: &str, size: u64) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    archive
+        .start_file(name, options)
+        .expect("memory takes everything");
+    std::io::copy(&mut std::io::repeat(0).take(size), &mut archive)
+        .expect("memory takes everything");
+    archive
+        .finish()
+        .expect("memory takes everything")
+        .into_inner()
 }
 
 /// The fields that a member's own header and its directory entry share: version, flags, method, time,
@@ -105,7 +137,11 @@ fn length(bytes: &[u8]) -> u32 {
 fn checksum(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
-            if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 }
+            if sum & 1 == 1 {
+                (sum >> 1) ^ 0xedb8_8320
+            } else {
+                sum >> 1
+            }
         })
     })
 }

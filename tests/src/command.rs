@@ -71,6 +71,13 @@ impl Invocation {
         self
     }
 
+    /// Takes a variable away.
+    #[must_use]
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.environment.retain(|(other, _)| other != name);
+        self
+    }
+
     /// Runs it with this user and group id and no other group.
     #[must_use]
     pub fn identity(mut self, id: u32) -> Self {

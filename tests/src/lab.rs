@@ -86,9 +86,14 @@ fn start_inside(test: &str) {
 fn sources() -> Sources {
     let test = std::env::current_exe().expect("/proc is mounted");
     let profile = profile_directory(&test);
+    let warm = profile.join("lab-warm");
+    fs::create_dir_all(&warm).expect("cargo's own directory is writable");
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     Sources {
         programs: profile.to_owned(),
-        standins: Path::new(env!("CARGO_MANIFEST_DIR")).join("standins"),
+        standins: package.join("standins"),
+        deploy: package.with_file_name("deploy"),
+        warm,
         target_root: requirement::target_root(),
         test,
     }
@@ -354,6 +359,9 @@ pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
+
+/// How long something that compiles or boots a kernel may take on a busy machine.
+pub const SLOW: Duration = Duration::from_secs(600);
 
 /// How long a search may take at most, with a second for starting the program.
 pub const SEARCH_LIMIT: Duration = Duration::from_secs(11);

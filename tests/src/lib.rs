@@ -7,13 +7,16 @@
 //! side by side with ours, and [`requirement`] decides what may be skipped.
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod command;
 pub mod finished;
 pub mod init;
 pub mod lab;
 pub mod mdns;
+pub mod peer;
 pub mod process;
 pub mod requirement;
+pub mod root;
 pub mod server;
 pub mod translator;
 pub mod wait;

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use stap_protocol::reply::{Parts, Reply, ReplyLimits};
-use stap_transport::deadlines::Deadlines;
+use stap_transport::Deadlines;
 use stap_transport::server::{Acceptor, Received};
 
 use crate::command::Invocation;
@@ -40,10 +40,14 @@ pub fn send(server: &Server, bytes: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn send_plain(server: &Server, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(server.address()).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("the time is not zero");
     stream.write_all(bytes).expect("the server reads");
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("the server closes without a reset");
+    stream
+        .read_to_end(&mut answer)
+        .expect("the server closes without a reset");
     answer
 }
 
@@ -64,7 +68,9 @@ pub fn request(server: &Server, package: &[u8]) -> Parts {
 #[must_use]
 pub fn reply(bytes: &[u8]) -> Parts {
     let decoded = Reply::decode(bytes, &ReplyLimits::default());
-    decoded.unwrap_or_else(|error| panic!("{} bytes: {error}", bytes.len())).into_parts()
+    decoded
+        .unwrap_or_else(|error| panic!("{} bytes: {error}", bytes.len()))
+        .into_parts()
 }
 
 /// A server that answers every request with the same bytes.
@@ -86,7 +92,9 @@ impl Liar {
         let acceptor = acceptor(&database);
         let (ready, port) = channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             runtime.expect("a runtime starts").block_on(async move {
                 let listener = tokio::net::TcpListener::bind((world::ADDRESS, 0)).await;
                 let listener = listener.expect("a port is free");
@@ -98,7 +106,10 @@ impl Liar {
                 }
             });
         });
-        Self { port: port.recv().expect("the thread starts"), thread }
+        Self {
+            port: port.recv().expect("the thread starts"),
+            thread,
+        }
     }
 
     /// Waits until all answers were given.
@@ -113,8 +124,14 @@ impl Liar {
 async fn answer(acceptor: &Acceptor, stream: tokio::net::TcpStream, bytes: &[u8]) {
     let accepted = acceptor.accept(stream, &Deadlines::default()).await;
     let mut stream = accepted.expect("the client trusts this certificate");
-    let received = stream.read_request(1 << 20).await.expect("our client is well behaved");
-    assert!(matches!(received, Received::Request(_)), "our client sends requests");
+    let received = stream
+        .read_request(1 << 20)
+        .await
+        .expect("our client is well behaved");
+    assert!(
+        matches!(received, Received::Request(_)),
+        "our client sends requests"
+    );
     // A client that has seen enough may close before it took all.
     if let Err(error) = stream.reply(bytes).await {
         assert!(bytes.len() > 1 << 20, "a small answer is taken: {error}");

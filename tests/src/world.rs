@@ -22,6 +22,12 @@ pub const STANDINS: &str = "/usr/local/libexec/standins";
 pub const TEST: &str = "/run/lab/test";
 /// The root of a distribution with a working stap, when the caller named one.
 pub const TARGET_ROOT: &str = "/run/lab/target-root";
+/// The folder with the scripts that operators use.
+pub const DEPLOY: &str = "/run/lab/deploy";
+/// The script that boots a kernel of the target root and runs a module in it.
+pub const GUEST: &str = "/run/lab/deploy/guest";
+/// What may be kept from lab to lab because it takes minutes to make.
+pub const WARM: &str = "/run/lab/warm";
 /// One writable directory for each user, for logs of stand-ins; it survives an unwritable HOME.
 pub const NOTES: &str = "/run/lab/notes";
 /// The address of this host on the lab's only network.
@@ -54,27 +60,31 @@ pub struct Sources {
     pub standins: PathBuf,
     /// The program whose test runs inside.
     pub test: PathBuf,
+    /// The repository's `deploy` folder.
+    pub deploy: PathBuf,
+    /// A directory of this build that outlives labs.
+    pub warm: PathBuf,
     /// An unpacked distribution, if the tests have one.
     pub target_root: Option<PathBuf>,
 }
 
 impl Sources {
-    /// Names in the environment, from [`Self::to_environment`] to [`Self::from_environment`].
-    const VARIABLES: [&str; 4] = [
-        "LAB_PROGRAMS",
-        "LAB_STANDINS",
-        "LAB_TEST",
-        "LAB_TARGET_ROOT",
-    ];
-
     /// Returns variables that hand these sources to `lab-enter`.
     #[must_use]
     pub fn to_environment(&self) -> Vec<(&'static str, OsString)> {
-        let paths = [Some(&self.programs), Some(&self.standins), Some(&self.test)];
-        Self::VARIABLES
-            .into_iter()
-            .zip(paths.into_iter().chain([self.target_root.as_ref()]))
-            .filter_map(|(variable, path)| Some((variable, path?.clone().into_os_string())))
+        let required = [
+            ("LAB_PROGRAMS", &self.programs),
+            ("LAB_STANDINS", &self.standins),
+            ("LAB_TEST", &self.test),
+            ("LAB_DEPLOY", &self.deploy),
+            ("LAB_WARM", &self.warm),
+        ];
+        let optional = self
+            .target_root
+            .iter()
+            .map(|root| ("LAB_TARGET_ROOT", root));
+        let all = required.into_iter().chain(optional);
+        all.map(|(name, path)| (name, path.clone().into_os_string()))
             .collect()
     }
 
@@ -84,12 +94,13 @@ impl Sources {
         let required = |variable| {
             path(variable).ok_or_else(|| io::Error::other(format!("{variable} is not set")))
         };
-        let [programs, standins, test, target_root] = Self::VARIABLES;
         Ok(Self {
-            programs: required(programs)?,
-            standins: required(standins)?,
-            test: required(test)?,
-            target_root: path(target_root),
+            programs: required("LAB_PROGRAMS")?,
+            standins: required("LAB_STANDINS")?,
+            test: required("LAB_TEST")?,
+            deploy: required("LAB_DEPLOY")?,
+            warm: required("LAB_WARM")?,
+            target_root: path("LAB_TARGET_ROOT"),
         })
     }
 }
@@ -127,9 +138,11 @@ fn install(sources: &Sources) -> io::Result<()> {
         bind_file(&entry.path(), &Path::new(STANDINS).join(entry.file_name()))?;
     }
     bind_file(&sources.test, Path::new(TEST))?;
+    bind_directory(&sources.deploy, DEPLOY)?;
+    bind_directory(&sources.warm, WARM)?;
     if let Some(root) = &sources.target_root {
-        fs::create_dir_all(TARGET_ROOT)?;
-        rustix::mount::mount_bind_recursive(root, TARGET_ROOT)?;
+        bind_directory(root, TARGET_ROOT)?;
+        read_only(TARGET_ROOT)?;
     }
     Ok(())
 }
@@ -209,6 +222,19 @@ fn scratch(directory: &str, mode: u32) -> io::Result<()> {
 fn bind_file(from: &Path, to: &Path) -> io::Result<()> {
     fs::write(to, "")?;
     rustix::mount::mount_bind(from, to)?;
+    Ok(())
+}
+
+fn bind_directory(from: &Path, to: &str) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    rustix::mount::mount_bind(from, to)?;
+    Ok(())
+}
+
+/// A server has no business writing to a target's root, whoever started it.
+fn read_only(mounted: &str) -> io::Result<()> {
+    let flags = MountFlags::BIND | MountFlags::RDONLY;
+    rustix::mount::mount_remount(mounted, flags, c"")?;
     Ok(())
 }
 

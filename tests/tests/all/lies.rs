@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use stap_tests::archive::{Member, zip};
+use stap_tests::archive::{self, Member};
 use stap_tests::lab::{self, HELLO, Lab, list};
 use stap_tests::peer::Liar;
 use stap_tests::process;
@@ -20,14 +20,15 @@ fn honest_but_for(missing: &str) -> Vec<Member> {
         ("stderr", ""),
     ];
     let kept = parts.into_iter().filter(|(name, _)| *name != missing);
-    kept.map(|(name, content)| Member::file(name, content)).collect()
+    kept.map(|(name, content)| Member::file(name, content))
+        .collect()
 }
 
 fn with(members: impl IntoIterator<Item = Member>) -> Vec<u8> {
     let mut all = honest_but_for("");
     all.push(Member::file("stap000000/evil.ko", MODULE));
     all.extend(members);
-    zip(&all)
+    archive::of(&all)
 }
 
 /// Asserts that a reply ends the client with 1 and a reason, and leaves no trace of itself.
@@ -36,9 +37,11 @@ fn is_refused(lab: &Lab, what: &str, reply: Vec<u8>) {
     let liar = Liar::answering(alice, 1, reply);
     let at = format!("--server={}:{}", stap_tests::world::ADDRESS, liar.port);
     let before = everything();
-    for ran in [alice.client([&at, "-e", HELLO])] {
-        ran.exits(1).prints_nothing().says("ERROR: ");
-    }
+    alice
+        .client([&at, "-e", HELLO])
+        .exits(1)
+        .prints_nothing()
+        .says("ERROR: ");
     liar.finish();
     assert_eq!(alice.staprun_calls(), [], "{what}: nothing is run");
     assert_eq!(everything(), before, "{what}: nothing is written");
@@ -47,9 +50,18 @@ fn is_refused(lab: &Lab, what: &str, reply: Vec<u8>) {
 
 /// What a reply could have written to: names with the time and size of the likeliest victims.
 fn everything() -> Vec<String> {
-    let directories = ["/tmp", "/home/alice", "/home", "/etc", "/", "/run/lab/notes/alice"];
-    let mut found: Vec<String> =
-        directories.iter().flat_map(|directory| list(Path::new(directory))).collect();
+    let directories = [
+        "/tmp",
+        "/home/alice",
+        "/home",
+        "/etc",
+        "/",
+        "/run/lab/notes/alice",
+    ];
+    let mut found: Vec<String> = directories
+        .iter()
+        .flat_map(|directory| list(Path::new(directory)))
+        .collect();
     found.push(fs::read_to_string("/etc/passwd").unwrap());
     found
 }
@@ -65,7 +77,10 @@ fn an_honest_reply_from_the_same_peer_is_believed() {
         databases(lab);
         let liar = Liar::answering(lab.alice(), 1, with([]));
         let at = format!("--server={}:{}", stap_tests::world::ADDRESS, liar.port);
-        lab.alice().client([&at, "-p4", "-e", HELLO]).exits(0).prints("evil.ko\n");
+        lab.alice()
+            .client([&at, "-p4", "-e", HELLO])
+            .exits(0)
+            .prints("evil.ko\n");
         liar.finish();
         assert_eq!(lab.alice().home_files(), ["evil.ko"]);
     });
@@ -78,10 +93,16 @@ fn x5_a_lying_reply_is_refused_and_leaves_nothing() {
         let passwd = "/etc/passwd";
         for (what, member) in [
             ("a name that climbs", Member::file("../x", "x")),
-            ("a name that climbs later", Member::file("stap000000/../../x", "x")),
+            (
+                "a name that climbs later",
+                Member::file("stap000000/../../x", "x"),
+            ),
             ("an absolute name", Member::file("/tmp/x", "x")),
             ("a link", Member::symlink("stap000000/link", passwd)),
-            ("a link at the top", Member::symlink("signing_key.x509", passwd)),
+            (
+                "a link at the top",
+                Member::symlink("signing_key.x509", passwd),
+            ),
             ("a device", Member::device("stap000000/device")),
             ("two modules", Member::file("stap000000/other.ko", MODULE)),
             ("two result directories", Member::file("stap000001/x", "x")),
@@ -98,15 +119,15 @@ fn x5_an_incomplete_reply_is_refused() {
     lab::inside(|lab| {
         databases(lab);
         for part in ["rc", "stdout", "stderr"] {
-            is_refused(lab, part, zip(&honest_but_for(part)));
+            is_refused(lab, part, archive::of(&honest_but_for(part)));
         }
         let mut linked = honest_but_for("stdout");
         linked.push(Member::symlink("stdout", "/etc/passwd"));
-        is_refused(lab, "a linked stdout", zip(&linked));
+        is_refused(lab, "a linked stdout", archive::of(&linked));
         for status in ["", "zero", "0x0", "-", "99999999999999999999"] {
             let mut odd = honest_but_for("rc");
             odd.push(Member::file("rc", status));
-            is_refused(lab, status, zip(&odd));
+            is_refused(lab, status, archive::of(&odd));
         }
     });
 }
@@ -130,6 +151,6 @@ fn success_without_a_module_is_an_error() {
         databases(lab);
         let mut members = honest_but_for("stdout");
         members.push(Member::file("stdout", ""));
-        is_refused(lab, "no module", zip(&members));
+        is_refused(lab, "no module", archive::of(&members));
     });
 }

@@ -8,7 +8,15 @@ mod client;
 #[cfg(test)]
 mod dependencies;
 #[cfg(test)]
+mod e2e;
+#[cfg(test)]
 mod find;
+#[cfg(test)]
+mod guest;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod lies;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]

@@ -1,0 +1,145 @@
+//! The real stap in an unpacked distribution root: run bare, and served by us.
+//!
+//! What both of them may keep between runs is what takes minutes to make: their own caches of the
+//! kernel's features and tracepoints. They are in a directory of this build, one for each.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::MountFlags;
+
+use crate::command::Invocation;
+use crate::finished::Finished;
+use crate::lab::{Lab, User};
+use crate::server::{Server, fresh_log, log_option};
+use crate::wait;
+use crate::world::{PATH, TARGET_ROOT, WARM};
+
+/// Where the root is mounted a second time, with what a bare run needs in it.
+const BARE: &str = "/run/lab/bare";
+/// What a program finds in a root of its own.
+const PATH_INSIDE: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Kernels that the root has headers for, in the order of their names.
+///
+/// # Panics
+/// When it has none.
+#[must_use]
+pub fn releases() -> Vec<String> {
+    let modules = Path::new(TARGET_ROOT).join("lib/modules");
+    let releases: Vec<_> = crate::lab::list(&modules)
+        .into_iter()
+        .filter(|release| {
+            modules
+                .join(release)
+                .join("build")
+                .symlink_metadata()
+                .is_ok()
+        })
+        .collect();
+    assert!(
+        !releases.is_empty(),
+        "{} holds no build tree",
+        modules.display()
+    );
+    releases
+}
+
+/// A server of `user` for every target of the root, with the real stap.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn serve(user: User) -> Server {
+    let cache = warm_directory("served", user);
+    let log = fresh_log(user);
+    let root = format!("--root={TARGET_ROOT}");
+    let start = user
+        .command("stap-start-server")
+        .without_env("SYSTEMTAP_STAP")
+        .env("XDG_CACHE_HOME", cache)
+        .args([&log_option(&log), &root, "--policy=personal"]);
+    Server::started(&start.deadline(WARM_UP).run(), log)
+}
+
+/// The real stap without us, in the same root and as the same user.
+#[derive(Debug)]
+pub struct Bare {
+    user: User,
+}
+
+impl Bare {
+    /// Mounts the root a second time, with `/proc`, a scratch `/tmp` and a home.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    pub fn prepare(_lab: &Lab, user: User) -> Self {
+        let inside = |path: &str| Path::new(BARE).join(path);
+        fs::create_dir_all(BARE).expect("/run is ours");
+        rustix::mount::mount_bind(TARGET_ROOT, BARE).expect("root may mount");
+        for scratch in ["tmp", "home"] {
+            let empty = MountFlags::empty();
+            rustix::mount::mount("lab", inside(scratch), "tmpfs", empty, Some(c"mode=1777"))
+                .expect("root may mount");
+        }
+        rustix::mount::mount("lab", inside("proc"), "proc", MountFlags::empty(), None)
+            .expect("root may mount");
+        let bare = Self { user };
+        let settings = bare.home().join(".systemtap");
+        fs::create_dir_all(&settings).expect("the home is a scratch directory");
+        chown(bare.home(), Some(user.id), Some(user.id)).expect("we are root");
+        let cache = warm_directory("bare", user);
+        rustix::mount::mount_bind(cache, settings).expect("root may mount");
+        bare
+    }
+
+    /// Runs `stap`.
+    #[must_use]
+    pub fn stap(&self, arguments: &[&str]) -> Finished {
+        let identity = format!("--userspec={0}:{0}", self.user.id);
+        let home = self.user.home();
+        let enter = ["--groups=", &identity, BARE, "/usr/bin/env", "--chdir"];
+        Invocation::new("chroot")
+            .args(enter)
+            .arg(&home)
+            .arg("stap")
+            .args(arguments)
+            .env("PATH", format!("{PATH}:{PATH_INSIDE}"))
+            .env("HOME", home)
+            .deadline(WARM_UP)
+            .run()
+    }
+
+    /// The user's home as a bare run sees it, from outside.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        Path::new(BARE).join("home").join(self.user.name)
+    }
+}
+
+/// A directory of `user` that outlives the lab.
+fn warm_directory(name: &str, user: User) -> PathBuf {
+    let directory = Path::new(WARM).join(name);
+    fs::create_dir_all(&directory).expect("the build directory is writable");
+    chown(&directory, Some(user.id), Some(user.id)).expect("we are root");
+    directory
+}
+
+/// Waits until every release is announced or known to the server's log.
+pub fn wait_until_served(user: User, server: &Server, releases: &[String]) {
+    wait::until_true("every target is served", || {
+        let found = user.run("stap-find-servers", ["--all"]).out();
+        releases.iter().all(|release| {
+            let port = format!(" {} ", server.port);
+            found
+                .lines()
+                .any(|line| line.contains(release.as_str()) && line.contains(&port))
+        })
+    });
+}
+
+/// How long the first compile for a kernel, with all that it has to find out, may take on a busy
+/// machine with two processors.
+const WARM_UP: std::time::Duration = std::time::Duration::from_secs(900);
