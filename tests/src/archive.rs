@@ -76,8 +76,8 @@ pub fn of(members: &[Member]) -> Vec<u8> {
         // Made on Unix, so that the mode below is believed.
         directory.extend(b"PK\x01\x02\x1e\x03");
         directory.extend(&common);
+        // No comment, the first disk, not a text.
         directory.extend([0; 6]);
-        directory.extend(0_u16.to_le_bytes());
         directory.extend((member.mode << 16).to_le_bytes());
         directory.extend(offset.to_le_bytes());
         directory.extend(&member.name);

@@ -8,8 +8,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use stap_certs::{Certificate, Identity, ServerDatabase};
 use stap_protocol::reply::{Parts, Reply, ReplyLimits};
 use stap_transport::Deadlines;
 use stap_transport::server::{Acceptor, Received};
@@ -73,6 +74,34 @@ pub fn reply(bytes: &[u8]) -> Parts {
         .into_parts()
 }
 
+/// Makes the databases that the first start of a server of `user` would make, at this time.
+///
+/// # Panics
+/// When they cannot be made.
+pub fn databases(user: User, now: SystemTime) -> Certificate {
+    let own =
+        ServerDatabase::open_or_create(&user.server_database(), &Identity::of_this_host(), now);
+    let opened = own.expect("a fresh database can be made");
+    stap_certs::authorize_own(&user.client_database(), &opened, now).expect("so can this one");
+    let owner = format!("{0}:{0}", user.id);
+    let chown = Invocation::new("chown")
+        .arg("-R")
+        .arg(owner)
+        .arg(user.home().join(".systemtap"));
+    chown.env("PATH", world::PATH).run().exits(0);
+    opened.certificate
+}
+
+/// The time of the tests' own certificates.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a client judges a certificate by its own clock"
+)]
+pub fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// A server that answers every request with the same bytes.
 #[derive(Debug)]
 pub struct Liar {
@@ -82,10 +111,10 @@ pub struct Liar {
 }
 
 impl Liar {
-    /// Answers `count` requests under the certificate that `user`'s own servers use.
+    /// Answers `count` requests under the certificate that `user`'s own servers would use.
     ///
     /// # Panics
-    /// When that user has never started a server.
+    /// When that user has no [`databases`].
     #[must_use]
     pub fn answering(user: User, count: usize, bytes: Vec<u8>) -> Self {
         let database = user.server_database();
@@ -139,6 +168,6 @@ async fn answer(acceptor: &Acceptor, stream: tokio::net::TcpStream, bytes: &[u8]
 }
 
 fn acceptor(database: &Path) -> Acceptor {
-    let read = |name| std::fs::read(database.join(name)).expect("a server was started before");
-    Acceptor::new(read("stap.cert"), read("stap.key")).expect("the server itself uses them")
+    let read = |name| std::fs::read(database.join(name)).expect("the databases were made before");
+    Acceptor::new(read("stap.cert"), read("stap.key")).expect("a server could use them")
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use stap_tests::archive::{self, Member};
 use stap_tests::lab::{self, HELLO, Lab, list};
-use stap_tests::peer::Liar;
+use stap_tests::peer::{self, Liar};
 use stap_tests::process;
 
 /// A module that would pass.
@@ -31,24 +31,25 @@ fn with(members: impl IntoIterator<Item = Member>) -> Vec<u8> {
     archive::of(&all)
 }
 
-/// Asserts that a reply ends the client with 1 and a reason, and leaves no trace of itself.
-fn is_refused(lab: &Lab, what: &str, reply: Vec<u8>) {
+/// Asserts that a reply ends the client with 1 and this reason, and leaves no trace of itself.
+fn is_refused(lab: &Lab, reason: &str, reply: Vec<u8>) {
     let alice = lab.alice();
     let liar = Liar::answering(alice, 1, reply);
     let at = format!("--server={}:{}", stap_tests::world::ADDRESS, liar.port);
     let before = everything();
-    alice
-        .client([&at, "-e", HELLO])
+    let refused = alice.client([&at, "-e", HELLO]);
+    refused
         .exits(1)
-        .prints_nothing()
-        .says("ERROR: ");
+        .says("ERROR: ")
+        .says(reason)
+        .prints_nothing();
     liar.finish();
-    assert_eq!(alice.staprun_calls(), [], "{what}: nothing is run");
-    assert_eq!(everything(), before, "{what}: nothing is written");
-    assert_eq!(process::strangers(), [], "{what}: nothing runs");
+    assert_eq!(alice.staprun_calls(), [], "{reason}: nothing is run");
+    assert_eq!(everything(), before, "{reason}: nothing is written");
+    assert_eq!(process::strangers(), [], "{reason}: nothing runs");
 }
 
-/// What a reply could have written to: names with the time and size of the likeliest victims.
+/// What a reply could have written to: names, and the content of the likeliest victim.
 fn everything() -> Vec<String> {
     let directories = [
         "/tmp",
@@ -66,15 +67,10 @@ fn everything() -> Vec<String> {
     found
 }
 
-/// Makes alice's certificate and trust, without leaving a server behind.
-fn databases(lab: &Lab) {
-    lab.serve_with(lab.alice(), ["--no-advertise"]).stop();
-}
-
 #[test]
 fn an_honest_reply_from_the_same_peer_is_believed() {
     lab::inside(|lab| {
-        databases(lab);
+        peer::databases(lab.alice(), peer::now());
         let liar = Liar::answering(lab.alice(), 1, with([]));
         let at = format!("--server={}:{}", stap_tests::world::ADDRESS, liar.port);
         lab.alice()
@@ -89,27 +85,39 @@ fn an_honest_reply_from_the_same_peer_is_believed() {
 #[test]
 fn x5_a_lying_reply_is_refused_and_leaves_nothing() {
     lab::inside(|lab| {
-        databases(lab);
+        peer::databases(lab.alice(), peer::now());
         let passwd = "/etc/passwd";
-        for (what, member) in [
-            ("a name that climbs", Member::file("../x", "x")),
+        for (member, reason) in [
+            (Member::file("../x", "x"), "has a name that is not accepted"),
             (
-                "a name that climbs later",
                 Member::file("stap000000/../../x", "x"),
+                "has a name that is not accepted",
             ),
-            ("an absolute name", Member::file("/tmp/x", "x")),
-            ("a link", Member::symlink("stap000000/link", passwd)),
             (
-                "a link at the top",
-                Member::symlink("signing_key.x509", passwd),
+                Member::file("/tmp/x", "x"),
+                "has a name that is not accepted",
             ),
-            ("a device", Member::device("stap000000/device")),
-            ("two modules", Member::file("stap000000/other.ko", MODULE)),
-            ("two result directories", Member::file("stap000001/x", "x")),
-            ("a file of no meaning", Member::file("extra", "x")),
-            ("a double", Member::file("rc", "0")),
+            (
+                Member::symlink("stap000000/link", passwd),
+                "is a symbolic link",
+            ),
+            (
+                Member::symlink("signing_key.x509", passwd),
+                "is a symbolic link",
+            ),
+            (
+                Member::device("stap000000/device"),
+                "neither a regular file nor a directory",
+            ),
+            (
+                Member::file("stap000000/other.ko", MODULE),
+                "more than one module",
+            ),
+            (Member::file("stap000001/x", "x"), "stap000001"),
+            (Member::file("extra", "x"), "does not belong there"),
+            (Member::file("rc", "0"), "the same name"),
         ] {
-            is_refused(lab, what, with([member]));
+            is_refused(lab, reason, with([member]));
         }
     });
 }
@@ -117,17 +125,18 @@ fn x5_a_lying_reply_is_refused_and_leaves_nothing() {
 #[test]
 fn x5_an_incomplete_reply_is_refused() {
     lab::inside(|lab| {
-        databases(lab);
+        peer::databases(lab.alice(), peer::now());
         for part in ["rc", "stdout", "stderr"] {
-            is_refused(lab, part, archive::of(&honest_but_for(part)));
+            let reason = format!("{part} is missing");
+            is_refused(lab, &reason, archive::of(&honest_but_for(part)));
         }
         let mut linked = honest_but_for("stdout");
         linked.push(Member::symlink("stdout", "/etc/passwd"));
-        is_refused(lab, "a linked stdout", archive::of(&linked));
+        is_refused(lab, "is a symbolic link", archive::of(&linked));
         for status in ["", "zero", "0x0", "-", "99999999999999999999"] {
             let mut odd = honest_but_for("rc");
             odd.push(Member::file("rc", status));
-            is_refused(lab, status, archive::of(&odd));
+            is_refused(lab, "rc", archive::of(&odd));
         }
     });
 }
@@ -135,22 +144,39 @@ fn x5_an_incomplete_reply_is_refused() {
 #[test]
 fn what_is_no_archive_is_no_reply() {
     lab::inside(|lab| {
-        databases(lab);
-        is_refused(lab, "nothing", Vec::new());
-        is_refused(lab, "text", b"<html>it works</html>".to_vec());
+        peer::databases(lab.alice(), peer::now());
+        is_refused(lab, "reply is empty", Vec::new());
+        is_refused(
+            lab,
+            "Cannot unpack server response",
+            b"<html>it works</html>".to_vec(),
+        );
         let whole = with([]);
-        is_refused(lab, "half a reply", whole[..whole.len() / 2].to_vec());
+        is_refused(
+            lab,
+            "Cannot unpack server response",
+            whole[..whole.len() / 2].to_vec(),
+        );
         let lie = Member::file("stap000000/x", "x").declared(u32::MAX);
-        is_refused(lab, "a bomb", with([lie]));
+        is_refused(lab, "unpack", with([lie]));
+        is_refused(
+            lab,
+            "a ratio of more than",
+            archive::bomb("stap000000/x", 100 << 20),
+        );
     });
 }
 
 #[test]
 fn success_without_a_module_is_an_error() {
     lab::inside(|lab| {
-        databases(lab);
+        peer::databases(lab.alice(), peer::now());
         let mut members = honest_but_for("stdout");
         members.push(Member::file("stdout", ""));
-        is_refused(lab, "no module", archive::of(&members));
+        is_refused(
+            lab,
+            "No module was returned by the server",
+            archive::of(&members),
+        );
     });
 }

@@ -5,8 +5,8 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use stap_certs::{Identity, ServerDatabase};
 use stap_tests::lab::{self, HELLO, Lab, User, list, mode, set_mode};
+use stap_tests::peer;
 use stap_tests::process;
 
 use crate::authorize::{GLOBAL, assert_trusts_exactly, authorize, certificate};
@@ -370,13 +370,8 @@ fn m12_roots_clients_use_only_the_global_database() {
 fn x10_an_expired_certificate_is_renewed_and_trusted() {
     lab::inside(|lab| {
         let alice = lab.alice();
-        let own = alice.server_database();
         let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(50 * 365 * 24 * 3600);
-        let made = ServerDatabase::open_or_create(&own, &Identity::of_this_host(), long_ago);
-        let expired = made.unwrap().certificate;
-        lab.root()
-            .run("chown", ["-R", "alice:alice", "/home/alice"])
-            .exits(0);
+        let expired = peer::databases(alice, long_ago);
 
         lab.serve(alice);
         let renewed = fs::read(certificate(lab)).unwrap();
