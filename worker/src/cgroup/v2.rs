@@ -1,0 +1,251 @@
+//! Groups in the unified hierarchy, below a group that was delegated to us.
+//!
+//! The kernel does not let a group have both processes and controllers for its children. So whoever
+//! is delegated a group must first leave it for a leaf below. systemd does that for a unit with
+//! `DelegateSubgroup=`; everywhere else it is done here, for the worker and the coordinator that
+//! started it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Pid;
+use stap_policy::Limits;
+
+use super::claim::{self, Claim};
+use super::mounts::Unified;
+use super::{CPU_PERIOD, CgroupError, Hit, Usage, file, quota};
+
+/// The base of this worker.
+#[derive(Debug)]
+pub struct Hierarchy {
+    claim: Claim,
+}
+
+/// The group of one job.
+#[derive(Debug)]
+pub struct Group {
+    directory: PathBuf,
+}
+
+impl Hierarchy {
+    /// Takes the first group that can be used: the unit's, our own, and as root the topmost.
+    pub(super) fn claim(unified: &Unified) -> Result<Self, CgroupError> {
+        let mut reasons = Vec::new();
+        for candidate in Candidate::of(unified) {
+            match candidate.prepare().and_then(|parent| Self::below(&parent)) {
+                Ok(hierarchy) => return Ok(hierarchy),
+                Err(error) => reasons.push(sentence(&error)),
+            }
+        }
+        let tried = if reasons.is_empty() {
+            String::new()
+        } else {
+            reasons.join("; ") + "; "
+        };
+        Err(CgroupError::Unavailable(format!(
+            "{tried}no group was delegated to this user; start the server from a unit with \
+             Delegate=yes, or under `systemd-run --user --scope -p Delegate=yes`"
+        )))
+    }
+
+    fn below(parent: &Path) -> Result<Self, CgroupError> {
+        claim::sweep(parent, parent);
+        let claim = Claim::below(parent)?;
+        enable_controllers(&claim.base)?;
+        Ok(Self { claim })
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!(
+            "v2 controllers memory, pids and cpu below {}",
+            self.claim.base.display()
+        )
+    }
+
+    pub(super) fn create(&self, name: &str, limits: &Limits) -> Result<Group, CgroupError> {
+        let group = Group {
+            directory: self.claim.base.join(name),
+        };
+        file::create(&group.directory)?;
+        if let Err(error) = group.limit(limits) {
+            return group.remove().and(Err(error));
+        }
+        Ok(group)
+    }
+
+    pub(super) fn release(self) -> Result<(), CgroupError> {
+        file::remove(&self.claim.base)
+    }
+}
+
+/// A group that may become the parent of the base.
+#[derive(Debug, PartialEq, Eq)]
+enum Candidate {
+    /// Nobody is in it.
+    Empty(PathBuf),
+    /// We are, and must leave it for a leaf.
+    Ours(PathBuf),
+}
+
+impl Candidate {
+    fn of(unified: &Unified) -> Vec<Self> {
+        let mut candidates = Vec::new();
+        let parent = unified
+            .own
+            .parent()
+            .filter(|_| unified.own != unified.mount);
+        if let Some(unit) = parent.filter(|unit| is_delegated(unit)) {
+            candidates.push(Self::Empty(unit.to_owned()));
+        }
+        if is_delegated(&unified.own) {
+            candidates.push(Self::Ours(unified.own.clone()));
+        }
+        if rustix::process::geteuid().is_root() {
+            candidates.push(Self::Empty(unified.mount.clone()));
+        }
+        candidates
+    }
+
+    fn prepare(self) -> Result<PathBuf, CgroupError> {
+        let directory = match self {
+            Self::Empty(directory) => directory,
+            Self::Ours(directory) => {
+                leave_for_leaf(&directory)?;
+                directory
+            }
+        };
+        enable_controllers(&directory)?;
+        Ok(directory)
+    }
+}
+
+/// systemd marks what it delegates; for an ordinary user, owning the group says the same.
+fn is_delegated(group: &Path) -> bool {
+    let user = rustix::process::geteuid();
+    let owned = || {
+        group
+            .metadata()
+            .is_ok_and(|metadata| metadata.uid() == user.as_raw())
+    };
+    let marked = |name: &str| {
+        let mut value = [0; 1];
+        matches!(rustix::fs::getxattr(group, name, &mut value), Ok(1)) && value == *b"1"
+    };
+    (!user.is_root() && owned()) || marked("trusted.delegate") || marked("user.delegate")
+}
+
+/// Moves the coordinator and this process out of the way. Strangers stay, and the kernel refuses the
+/// next step because of them.
+fn leave_for_leaf(group: &Path) -> Result<(), CgroupError> {
+    let leaf = group.join(LEAF);
+    if !leaf.is_dir() {
+        file::create(&leaf)?;
+    }
+    let present = file::members(group)?;
+    let ours = [rustix::process::getppid(), Some(rustix::process::getpid())];
+    let mut movable = ours
+        .into_iter()
+        .flatten()
+        .filter(|process| present.contains(process));
+    movable.try_for_each(|process| file::enter(&leaf, process))
+}
+
+/// Gives the children of a group their limits. The kernel takes one controller at a time, so that a
+/// refusal names the one that is missing.
+fn enable_controllers(group: &Path) -> Result<(), CgroupError> {
+    let control = group.join("cgroup.subtree_control");
+    let enabled = file::read(&control)?;
+    for controller in CONTROLLERS {
+        if !enabled.split_whitespace().any(|name| name == controller) {
+            file::write(&control, &format!("+{controller}"))?;
+        }
+    }
+    let found = file::read(&control)?.trim().to_owned();
+    if CONTROLLERS
+        .iter()
+        .all(|wanted| found.split_whitespace().any(|name| name == *wanted))
+    {
+        return Ok(());
+    }
+    Err(CgroupError::NotInForce {
+        path: control,
+        wanted: CONTROLLERS.join(" "),
+        found,
+    })
+}
+
+impl Group {
+    fn limit(&self, limits: &Limits) -> Result<(), CgroupError> {
+        // A threaded group would take the limits of memory from its parent without a word.
+        file::confirm(&self.file("cgroup.type"), "domain")?;
+        let memory = limits.memory.bytes();
+        let memory = memory - memory % rustix::param::page_size() as u64;
+        file::set(&self.file("memory.max"), &memory.to_string())?;
+        if self.file("memory.swap.max").exists() {
+            file::set(&self.file("memory.swap.max"), "0")?;
+        }
+        // A compile that lost one process to the limit is lost as a whole, and quickly.
+        file::set(&self.file("memory.oom.group"), "1")?;
+        file::set(&self.file("pids.max"), &limits.processes.to_string())?;
+        file::set(
+            &self.file("cpu.max"),
+            &format!("{} {CPU_PERIOD}", quota(limits)),
+        )
+    }
+
+    pub(super) fn enter(&self, process: Pid) -> Result<(), CgroupError> {
+        file::enter(&self.directory, process)
+    }
+
+    pub(super) fn kill(&self) -> Result<(), CgroupError> {
+        let kill = self.file("cgroup.kill");
+        if kill.exists() {
+            return file::write(&kill, "1");
+        }
+        file::write(&self.file("pids.max"), "0")?;
+        file::kill_members(&self.directory)
+    }
+
+    pub(super) fn is_empty(&self) -> Result<bool, CgroupError> {
+        let events = self.file("cgroup.events");
+        match file::counter(&events, "populated") {
+            Some(populated) => Ok(populated == 0),
+            None => file::members(&self.directory).map(|members| members.is_empty()),
+        }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let cpu = file::counter(&self.file("cpu.stat"), "usage_usec").unwrap_or_default();
+        Usage {
+            cpu: Duration::from_micros(cpu),
+            peak_memory: file::number(&self.file("memory.peak")),
+        }
+    }
+
+    pub(super) fn hit(&self) -> Option<Hit> {
+        let above_zero = |count: Option<u64>| count.is_some_and(|count| count > 0);
+        if above_zero(file::counter(&self.file("memory.events"), "oom_kill")) {
+            return Some(Hit::Memory);
+        }
+        above_zero(file::counter(&self.file("pids.events"), "max")).then_some(Hit::Processes)
+    }
+
+    pub(super) fn remove(&self) -> Result<(), CgroupError> {
+        file::remove(&self.directory)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+fn sentence(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", sentence(source)),
+        None => error.to_string(),
+    }
+}
+
+const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+const LEAF: &str = "stap-server";
