@@ -5,6 +5,7 @@
 //! it is killed by the next worker that starts.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ impl Claim {
 pub(super) fn sweep(parent: &Path, guardian: &Path) {
     for base in file::children(parent)
         .into_iter()
-        .filter(|path| is_base(path))
+        .filter(|path| is_ours(path))
     {
         let name = base.file_name().expect("a child has a name");
         // Holding the lock while removing keeps two workers that start together apart.
@@ -92,10 +93,14 @@ fn locked(path: &Path) -> Result<Option<OwnedFd>, CgroupError> {
     }
 }
 
-fn is_base(path: &Path) -> bool {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .is_some_and(|name| name.starts_with(PREFIX))
+/// Whether a group is the base of a worker of this user. Those of others are theirs to remove.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let user = rustix::process::geteuid().as_raw();
+    name.is_some_and(|name| name.starts_with(PREFIX))
+        && path
+            .symlink_metadata()
+            .is_ok_and(|metadata| metadata.uid() == user)
 }
 
 const PREFIX: &str = "stap-worker-";

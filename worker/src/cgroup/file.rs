@@ -1,7 +1,8 @@
 //! Reading and writing the small files of a control group.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -62,9 +63,13 @@ pub(super) fn number(path: &Path) -> Option<u64> {
     read(path).ok()?.trim().parse().ok()
 }
 
-/// Makes a directory; one that exists already is an error, as it would bring its own limits.
+/// Makes a directory; one that exists already is an error, as it would bring its own limits. Nobody
+/// else may open it: whoever can, could hold its lock.
 pub(super) fn create(path: &Path) -> Result<(), CgroupError> {
-    std::fs::create_dir(path).map_err(|source| failed("making", path, source))
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| failed("making", path, source))
 }
 
 /// Removes a directory; one that is gone already is fine.
@@ -140,6 +145,15 @@ pub(super) fn children(group: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.path())
         .take(MAX_CHILDREN)
         .collect()
+}
+
+/// Removes bases at the end of a worker. The next one sweeps what is left.
+pub(super) fn release<'a>(bases: impl Iterator<Item = &'a PathBuf>) {
+    for base in bases {
+        if let Err(error) = remove(base) {
+            tracing::warn!(%error, "a control group is left behind");
+        }
+    }
 }
 
 pub(super) fn failed(action: &'static str, path: &Path, source: std::io::Error) -> CgroupError {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 use stap_policy::Limits;
 
-/// Where this worker may make groups.
+/// Where this worker may make groups; its base is removed when this goes.
 #[derive(Debug)]
 pub enum Hierarchy {
     /// One hierarchy per controller, perhaps with an empty unified one beside them.
@@ -125,18 +125,6 @@ impl Hierarchy {
         match self {
             Self::V1(hierarchy) => hierarchy.create(name, limits).map(Group::V1),
             Self::V2(hierarchy) => hierarchy.create(name, limits).map(Group::V2),
-        }
-    }
-
-    /// Removes the base. All groups must be gone.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses, usually because a group is left.
-    pub fn release(self) -> Result<(), CgroupError> {
-        match self {
-            Self::V1(hierarchy) => hierarchy.release(),
-            Self::V2(hierarchy) => hierarchy.release(),
         }
     }
 }

@@ -75,7 +75,18 @@ fn a_group_limits_and_kills_whole_trees_and_leaves_nothing() {
     memory_is_bounded(&hierarchy);
     processes_are_bounded(&hierarchy);
     a_tree_that_fights_back_is_killed(&hierarchy);
-    hierarchy.release().unwrap();
+    let pid = std::process::id().to_string();
+    let described = hierarchy.describe();
+    assert!(described.contains(&pid), "{described}");
+    drop(hierarchy);
+    let base = described
+        .split_whitespace()
+        .find(|word| word.contains(&pid))
+        .unwrap();
+    assert!(
+        !std::path::Path::new(base.trim_end_matches(';')).exists(),
+        "the base is left"
+    );
 }
 
 fn memory_is_bounded(hierarchy: &Hierarchy) {

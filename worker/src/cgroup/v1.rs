@@ -106,15 +106,15 @@ impl Hierarchy {
         }
         Ok(group)
     }
+}
 
-    pub(super) fn release(self) -> Result<(), CgroupError> {
+impl Drop for Hierarchy {
+    fn drop(&mut self) {
         let others = [&self.pids, &self.cpu, &self.accounting]
             .into_iter()
             .chain(&self.unified);
-        others
-            .map(|base| file::remove(base))
-            .collect::<Result<Vec<()>, _>>()?;
-        file::remove(&self.claim.base)
+        // The one with the lock goes last.
+        file::release(others.chain([&self.claim.base]));
     }
 }
 

@@ -73,9 +73,11 @@ impl Hierarchy {
         }
         Ok(group)
     }
+}
 
-    pub(super) fn release(self) -> Result<(), CgroupError> {
-        file::remove(&self.claim.base)
+impl Drop for Hierarchy {
+    fn drop(&mut self) {
+        file::release([&self.claim.base].into_iter());
     }
 }
 

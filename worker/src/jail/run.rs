@@ -1,0 +1,87 @@
+//! From the first descriptor to the last process of one errand.
+
+use std::time::Instant;
+
+use stap_jail::plan::JailPlan;
+use tokio_util::sync::CancellationToken;
+
+use super::launch::Launch;
+use super::output::Floods;
+use super::watch::{self, Watch};
+use super::{Errand, Fault, Finished, Jail, Room, stop};
+use crate::cgroup::Group;
+
+impl Jail {
+    /// Runs an errand to its end.
+    ///
+    /// # Errors
+    ///
+    /// When something on our side broke, or something of the errand is left.
+    pub async fn run(
+        &self,
+        errand: Errand,
+        room: Room,
+        cancelled: &CancellationToken,
+    ) -> Result<Finished, Fault> {
+        let name = errand.name.clone();
+        let plan = self.plan(errand, &room)?;
+        let create = |groups: &crate::cgroup::Hierarchy| groups.create(&name, &self.limits);
+        let group = self.hierarchy.as_ref().map(create).transpose()?;
+        let ran = self.run_in(&plan, group.as_ref(), room, cancelled).await;
+        if ran.is_err()
+            && let Some(group) = &group
+            // The fault itself is reported; what cannot be removed is swept at the next start.
+            && let Err(error) = group.kill().and_then(|()| group.remove())
+        {
+            tracing::debug!(%error, "a control group is left");
+        }
+        ran
+    }
+
+    async fn run_in(
+        &self,
+        plan: &JailPlan,
+        group: Option<&Group>,
+        room: Room,
+        cancelled: &CancellationToken,
+    ) -> Result<Finished, Fault> {
+        let (limits, started) = (&self.limits, Instant::now());
+        let mut launch = Launch::start(&self.program, plan)?;
+        if let Some(group) = group {
+            group.enter(launch.pid)?;
+        }
+        let go = launch.lifeline.go();
+        go.map_err(|error| Fault::Io("starting the launcher", error))?;
+        let (mut events, workspace) = (launch.events, launch.workspace);
+        let floods = Floods::default();
+        let watched = async {
+            let watch = Watch {
+                limits,
+                group,
+                started,
+                cancelled,
+            };
+            let seen = watch.until_the_end(&mut events, &floods).await;
+            let remains = stop::stop(launch.child, launch.lifeline, group).await;
+            if remains.is_err() {
+                // Whatever survived may hold the pipes open for ever.
+                floods.abandon();
+            }
+            Ok::<_, Fault>((seen?, remains?, started.elapsed()))
+        };
+        let output = floods.keep(launch.stdout, launch.stderr, limits);
+        let (watched, (stdout, stderr)) = tokio::join!(watched, output);
+        let (seen, remains, wall) = watched?;
+        let workspace = room.opened(&workspace)?;
+        let end = watch::judged(&seen, &remains, workspace.as_ref(), limits);
+        let usage = watch::used(wall, seen.usage, &remains);
+        Ok(Finished {
+            end,
+            stdout,
+            stderr,
+            workspace,
+            usage,
+            _room: room,
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! What ends an errand, and whose doing it was.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use stap_jail::report::{Event, JobEnd, TreeUsage};
+use stap_policy::{Limits, OnFlood};
+use stap_protocol::job::Usage;
+use tokio_util::sync::CancellationToken;
+
+use super::events::Events;
+use super::output::Floods;
+use super::stop::Remains;
+use super::{End, Fault, Limit};
+use crate::cgroup::{Group, Hit};
+
+/// What ends an errand.
+pub(super) struct Watch<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) group: Option<&'a Group>,
+    pub(super) started: Instant,
+    pub(super) cancelled: &'a CancellationToken,
+}
+
+/// What was seen of an errand while it ran.
+pub(super) struct Seen {
+    pub(super) end: End,
+    pub(super) usage: TreeUsage,
+}
+
+impl Watch<'_> {
+    pub(super) async fn until_the_end(
+        &self,
+        events: &mut Events,
+        floods: &Floods,
+    ) -> Result<Seen, Fault> {
+        let deadline = (self.started + self.limits.wall.duration()).into();
+        let kills_floods = self.limits.on_flood == OnFlood::Kill;
+        let mut tick = tokio::time::interval(CPU_CHECK);
+        let ours = |end| {
+            Ok(Seen {
+                end,
+                usage: TreeUsage::default(),
+            })
+        };
+        loop {
+            // Every branch only waits; none loses anything when another one wins.
+            tokio::select! {
+                event = events.next() => if let Some(seen) = heard(event)? {
+                    return Ok(seen);
+                },
+                () = self.cancelled.cancelled() => return ours(End::Cancelled),
+                () = tokio::time::sleep_until(deadline) => return ours(End::Limit(Limit::Wall)),
+                () = floods.stdout.cancelled(), if kills_floods => {
+                    return ours(End::Limit(Limit::Stdout));
+                }
+                () = floods.stderr.cancelled(), if kills_floods => {
+                    return ours(End::Limit(Limit::Stderr));
+                }
+                _ = tick.tick() => if self.is_over_cpu() {
+                    return ours(End::Limit(Limit::Cpu));
+                },
+            }
+        }
+    }
+
+    fn is_over_cpu(&self) -> bool {
+        self.group
+            .is_some_and(|group| group.usage().cpu > self.limits.cpu.duration())
+    }
+}
+
+/// What one event means; `None` when the errand goes on.
+fn heard(event: io::Result<Option<Event>>) -> Result<Option<Seen>, Fault> {
+    match event.map_err(|error| Fault::Silent(error.to_string()))? {
+        Some(Event::Enforced { layers }) => {
+            let names: Vec<_> = layers.iter().map(|held| held.layer.name()).collect();
+            tracing::debug!(layers = names.join(" "), "the jail holds");
+            Ok(None)
+        }
+        Some(Event::Ended { end, usage }) => {
+            let end = match end {
+                JobEnd::Exited(code) => End::Exited(code),
+                JobEnd::Signalled(signal) => End::Signalled(signal),
+            };
+            Ok(Some(Seen { end, usage }))
+        }
+        Some(Event::SetupFailed { rung, reason }) => Err(Fault::Setup { rung, reason }),
+        // The kernel's answer to a tree without memory may hit the watching process; the group's
+        // counters tell.
+        Some(Event::Lost { .. }) | None => Ok(Some(Seen {
+            end: End::Signalled(SIGKILL),
+            usage: TreeUsage::default(),
+        })),
+    }
+}
+
+/// Finds out whether a limit is behind a bad end: a compiler that was killed for its memory looks
+/// like a compile error to stap.
+pub(super) fn judged(
+    seen: &Seen,
+    remains: &Remains,
+    workspace: Option<&OwnedFd>,
+    limits: &Limits,
+) -> End {
+    let (end, usage) = (seen.end, seen.usage);
+    if matches!(end, End::Exited(0) | End::Limit(_) | End::Cancelled) {
+        return end;
+    }
+    let limit = match remains.hit {
+        Some(Hit::Memory) => Some(Limit::Memory),
+        Some(Hit::Processes) => Some(Limit::Processes),
+        None if is_out_of_cpu(end, usage, limits) => Some(Limit::Cpu),
+        None => workspace.and_then(full),
+    };
+    limit.map_or(end, End::Limit)
+}
+
+/// The kernel holds a process to its limit by a sample of its time that may be well above what it
+/// counts precisely, so a kill is believed earlier than a plain failure.
+fn is_out_of_cpu(end: End, usage: TreeUsage, limits: &Limits) -> bool {
+    let limit = limits.cpu.duration();
+    let believed = if matches!(end, End::Signalled(SIGKILL | SIGXCPU)) {
+        limit * 3 / 4
+    } else {
+        limit
+    };
+    usage.user + usage.system >= believed
+}
+
+/// Whether a workspace in memory has no room left.
+fn full(workspace: &OwnedFd) -> Option<Limit> {
+    let room = rustix::fs::fstatvfs(workspace).ok()?;
+    if room.f_bavail == 0 {
+        return Some(Limit::Workspace);
+    }
+    (room.f_favail == 0 && room.f_files > 0).then_some(Limit::WorkspaceFiles)
+}
+
+pub(super) fn used(wall: Duration, usage: TreeUsage, remains: &Remains) -> Usage {
+    let counted = remains.usage.unwrap_or_default();
+    let cpu = counted.cpu.max(usage.user + usage.system);
+    Usage {
+        wall,
+        cpu,
+        peak_memory: counted.peak_memory,
+    }
+}
+
+/// How often processor time is compared with its limit.
+const CPU_CHECK: Duration = Duration::from_millis(250);
+const SIGKILL: i32 = 9;
+const SIGXCPU: i32 = 24;

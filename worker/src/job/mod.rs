@@ -1,0 +1,159 @@
+//! One client's compile: staged, run in a jail, collected, reported.
+
+mod collect;
+mod keep;
+mod stage;
+
+use std::fmt::Display;
+
+use stap_policy::Limits;
+use stap_protocol::job::{Job, JobId, Outcome, OutputFile, Report, Usage};
+use tokio_util::sync::CancellationToken;
+
+use self::collect::Collected;
+pub use self::collect::{MAX_SEED, MAX_SEED_FILES, collect_seed, is_seed};
+pub use self::stage::{Stage, bind_of, is_visible, version};
+use crate::jail::{End, Fault, Finished, Limit};
+use crate::slots::Slot;
+use crate::station::Station;
+
+/// Runs a job to its end. Whatever happens, there is a report.
+pub async fn run(
+    station: &Station,
+    id: JobId,
+    job: Job,
+    slot: Slot,
+    cancelled: &CancellationToken,
+) -> Report {
+    match attempted(station, id, job, slot, cancelled).await {
+        Ok(report) => report,
+        Err(fault) => {
+            let reason = sentence(&fault);
+            tracing::error!(reason, "the job could not be run");
+            bare(Outcome::WorkerFault { reason })
+        }
+    }
+}
+
+async fn attempted(
+    station: &Station,
+    id: JobId,
+    job: Job,
+    slot: Slot,
+    cancelled: &CancellationToken,
+) -> Result<Report, Fault> {
+    let Some(served) = station.catalogue.find(&job.target) else {
+        return Ok(bare(Outcome::WorkerFault {
+            reason: format!("no target {}", job.target),
+        }));
+    };
+    let seed = station
+        .warmth
+        .seed(station, served, &job.arguments, slot, cancelled)
+        .await;
+    if cancelled.is_cancelled() {
+        return Ok(bare(Outcome::Cancelled));
+    }
+    let stage = Stage {
+        station,
+        served,
+        slot,
+    };
+    let room = station.jail.room(stage.identity())?;
+    let private_directories = stage::private_directories(&room);
+    let errand = stage.job(id, job, &seed, &room)?;
+    let finished = station.jail.run(errand, room, cancelled).await?;
+    if let (Some(parent), Some(workspace)) = (&station.keep_in, &finished.workspace) {
+        keep::keep(workspace, parent);
+    }
+    let mut report = reported(finished, station.jail.limits(), &station.class);
+    report.private_directories = private_directories;
+    Ok(report)
+}
+
+/// Turns the end of an errand into what the coordinator is told.
+fn reported(finished: Finished, limits: &Limits, class: &str) -> Report {
+    let collected = match (finished.end, &finished.workspace) {
+        (End::Exited(_), Some(workspace)) => collect::collect(workspace, limits),
+        _ => Collected::default(),
+    };
+    let end = collected.hit.map_or(finished.end, End::Limit);
+    let files: Vec<OutputFile> = if collected.hit.is_some() {
+        Vec::new()
+    } else {
+        collected.files
+    };
+    let mut stderr = finished.stderr.bytes;
+    for (name, is_cut) in [
+        ("stdout", finished.stdout.is_cut),
+        ("stderr", finished.stderr.is_cut),
+    ] {
+        if is_cut {
+            let note = format!("\nstap-server: the rest of {name} is more than {class} keeps\n");
+            stderr.extend_from_slice(note.as_bytes());
+        }
+    }
+    Report {
+        outcome: outcome(end, limits, class),
+        stdout: finished.stdout.bytes,
+        stderr,
+        files,
+        private_directories: Vec::new(),
+        usage: finished.usage,
+    }
+}
+
+fn outcome(end: End, limits: &Limits, class: &str) -> Outcome {
+    match end {
+        End::Exited(code) => Outcome::Exited { code },
+        End::Signalled(signal) => Outcome::Signalled { signal },
+        End::Cancelled => Outcome::Cancelled,
+        End::Limit(limit) => {
+            let (name, value) = spelled(limit, limits);
+            let value = value.to_string();
+            Outcome::LimitReached {
+                limit: name.to_owned(),
+                value,
+                class: class.to_owned(),
+            }
+        }
+    }
+}
+
+/// A limit as the policy file spells it.
+fn spelled(limit: Limit, limits: &Limits) -> (&'static str, &dyn Display) {
+    match limit {
+        Limit::Wall => ("wall", &limits.wall),
+        Limit::Cpu => ("cpu", &limits.cpu),
+        Limit::Memory => ("memory", &limits.memory),
+        Limit::Processes => ("processes", &limits.processes),
+        Limit::Workspace => ("workspace", &limits.workspace),
+        Limit::WorkspaceFiles => ("workspace-files", &limits.workspace_files),
+        Limit::Stdout => ("stdout", &limits.stdout),
+        Limit::Stderr => ("stderr", &limits.stderr),
+        Limit::Results => ("results", &limits.results),
+        Limit::ResultBytes => ("result-bytes", &limits.result_bytes),
+    }
+}
+
+/// A report of something that never ran.
+#[must_use]
+pub fn bare(outcome: Outcome) -> Report {
+    Report {
+        outcome,
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+        files: Vec::new(),
+        private_directories: Vec::new(),
+        usage: Usage::default(),
+    }
+}
+
+/// An error with all that caused it, on one line.
+#[must_use]
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", sentence(source)),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,231 @@
+//! What a job sees, gets and runs.
+
+use std::path::{Path, PathBuf};
+
+use stap_jail::plan::{
+    Access, Bind, Command, HostPath, Identity, JailPath, PathError, VISIBLE, View, WorkspaceFile,
+    WorkspacePath,
+};
+use stap_protocol::job::{Job, JobId};
+
+use crate::jail::{Errand, Fault, Room};
+use crate::slots::Slot;
+use crate::station::Station;
+use crate::targets::Served;
+use crate::targets::tree::PROGRAM_DIRECTORIES;
+use crate::warm::{Seed, Variant};
+
+/// A place for one errand of one target.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage<'a> {
+    /// What this worker has.
+    pub station: &'a Station,
+    /// What is built for.
+    pub served: &'a Served,
+    /// Whose turn it is.
+    pub slot: Slot,
+}
+
+impl Stage<'_> {
+    /// Whose processes they will be.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.station.identity(self.slot)
+    }
+
+    /// A client's job: what the stock server runs, in a place of its own.
+    ///
+    /// # Errors
+    ///
+    /// When a path makes no plan.
+    pub fn job(&self, id: JobId, job: Job, seed: &Seed, room: &Room) -> Result<Errand, Fault> {
+        let mut files = Vec::with_capacity(job.files.len() + seed.files.len());
+        for file in job.files {
+            let path = Path::new("request").join(file.path.as_path());
+            let path = path.try_into().map_err(irregular)?;
+            files.push(WorkspaceFile {
+                path,
+                content: file.content,
+            });
+        }
+        for (name, content) in seed.files.iter() {
+            let path = Path::new(SEED_DIRECTORY).join(name);
+            let path = path.try_into().map_err(irregular)?;
+            files.push(WorkspaceFile {
+                path,
+                content: content.clone(),
+            });
+        }
+        let mut arguments = self.server_arguments();
+        arguments.push(tmpdir(room));
+        arguments.push(b"--client-options".to_vec());
+        arguments.extend(job.arguments);
+        self.errand(format!("job-{}", id.0), room, files, arguments, job.locale)
+    }
+
+    /// A job without any user's input that leaves stap's feature probes behind.
+    ///
+    /// # Errors
+    ///
+    /// When a path makes no plan.
+    pub fn warm_up(&self, variant: Variant, room: &Room) -> Result<Errand, Fault> {
+        let mut arguments = self.server_arguments();
+        arguments.push(tmpdir(room));
+        if variant == Variant::Guru {
+            arguments.push(b"-g".to_vec());
+        }
+        let script = ["-p4", "-e", "probe begin { exit() }"];
+        arguments.extend(script.map(|argument| argument.as_bytes().to_vec()));
+        let build = self.served.target.build_id.get(..12).unwrap_or_default();
+        let name = format!("warm-{build}-{}", variant.name());
+        self.errand(name, room, Vec::new(), arguments, Vec::new())
+    }
+
+    fn server_arguments(&self) -> Vec<Vec<u8>> {
+        let mut arguments = vec![format!("-r{}", self.served.named).into_bytes()];
+        if let Some(arch) = &self.station.arch {
+            arguments.push(format!("-a{arch}").into_bytes());
+        }
+        arguments.extend(
+            self.station
+                .server_options
+                .iter()
+                .map(|option| option.clone().into_bytes()),
+        );
+        arguments
+    }
+
+    fn errand(
+        &self,
+        name: String,
+        room: &Room,
+        mut files: Vec<WorkspaceFile>,
+        arguments: Vec<Vec<u8>>,
+        locale: Vec<(String, String)>,
+    ) -> Result<Errand, Fault> {
+        // stap is told to use this directory, so it must be there before it starts.
+        let path = WorkspacePath::try_from(RESULT_MARK).map_err(irregular)?;
+        files.push(WorkspaceFile {
+            path,
+            content: Vec::new(),
+        });
+        let command = Command {
+            program: self
+                .station
+                .program_of(self.served)
+                .try_into()
+                .map_err(irregular)?,
+            arguments,
+            environment: environment(room, locale),
+            directory: room.path.join("request").try_into().map_err(irregular)?,
+        };
+        let view = View {
+            root: self
+                .served
+                .target
+                .root
+                .as_path()
+                .try_into()
+                .map_err(irregular)?,
+            binds: self.station.binds.clone(),
+        };
+        Ok(Errand {
+            name,
+            identity: self.identity(),
+            view,
+            files,
+            command,
+        })
+    }
+}
+
+/// A question to a stap: its version.
+///
+/// # Errors
+///
+/// When a path makes no plan.
+pub fn version(
+    name: String,
+    identity: Identity,
+    program: &Path,
+    root: &Path,
+    binds: &[Bind],
+    room: &Room,
+) -> Result<Errand, Fault> {
+    let command = Command {
+        program: program.try_into().map_err(irregular)?,
+        arguments: vec![b"--version".to_vec()],
+        environment: environment(room, Vec::new()),
+        directory: room.path.join("request").try_into().map_err(irregular)?,
+    };
+    let view = View {
+        root: root.try_into().map_err(irregular)?,
+        binds: binds.to_vec(),
+    };
+    Ok(Errand {
+        name,
+        identity,
+        view,
+        files: Vec::new(),
+        command,
+    })
+}
+
+/// Directories whose names mean nothing to a client.
+pub(super) fn private_directories(room: &Room) -> Vec<PathBuf> {
+    ["response", "request", "home"]
+        .iter()
+        .map(|name| room.path.join(name))
+        .collect()
+}
+
+/// Shows something of the host.
+///
+/// # Errors
+///
+/// When a path is irregular.
+pub fn bind_of(source: &Path, target: &Path, access: Access) -> Result<Bind, PathError> {
+    let source = HostPath::try_from(source)?;
+    let target = JailPath::try_from(target)?;
+    Ok(Bind {
+        source,
+        target,
+        access,
+    })
+}
+
+/// Whether a path is below one of the directories that a view shows of its root.
+#[must_use]
+pub fn is_visible(path: &Path) -> bool {
+    let below = path.strip_prefix("/").unwrap_or(path);
+    VISIBLE.iter().any(|directory| below.starts_with(directory))
+}
+
+fn tmpdir(room: &Room) -> Vec<u8> {
+    let directory = room.path.join("response/stap000000");
+    [b"--tmpdir=", directory.as_os_str().as_encoded_bytes()].concat()
+}
+
+/// All of it; nothing of the server's own environment reaches a job.
+fn environment(room: &Room, locale: Vec<(String, String)>) -> Vec<(String, String)> {
+    let path = |name: &str| room.path.join(name).display().to_string();
+    let mut environment = vec![
+        ("PATH".to_owned(), PROGRAM_DIRECTORIES.join(":")),
+        ("HOME".to_owned(), path("home")),
+        ("TMPDIR".to_owned(), path("tmp")),
+        ("SYSTEMTAP_DIR".to_owned(), path("home/.systemtap")),
+    ];
+    if locale.is_empty() {
+        environment.push(("LC_ALL".to_owned(), "C".to_owned()));
+    }
+    environment.extend(locale);
+    environment
+}
+
+fn irregular(error: PathError) -> Fault {
+    Fault::Io("naming a path of the job", std::io::Error::other(error))
+}
+
+/// Where stap keeps its feature probes, below the workspace.
+pub(super) const SEED_DIRECTORY: &str = "home/.systemtap/cache";
+const RESULT_MARK: &str = "response/stap000000/.server";

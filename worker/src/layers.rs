@@ -1,0 +1,278 @@
+//! What holds a job on this host: each layer tried for real, then held against the policy.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use command_fds::CommandFdExt as _;
+use stap_jail::layer::Layer;
+use stap_jail::probe::ProbedLayer;
+use stap_policy::{Demand, Layers};
+use stap_protocol::job::{self, LayerState};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use crate::cgroup::Hierarchy;
+
+/// The layers that every job gets, decided once at the start.
+#[derive(Debug)]
+pub struct InForce {
+    /// Those that the jail builds.
+    pub layers: BTreeSet<Layer>,
+    /// Limits of whole trees, where they are to be had.
+    pub hierarchy: Option<Hierarchy>,
+    /// All of them, for people.
+    pub report: Vec<job::Layer>,
+}
+
+/// Why jobs cannot be confined as the policy wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// The jail program could not be asked.
+    #[error(
+        "the isolation layers of this host cannot be tried out ({0}); check that stap-jail of the \
+         same version is installed beside stap-worker"
+    )]
+    Probe(String),
+    /// At least one required layer is missing.
+    #[error("the policy {class} requires what this host cannot give: {}", .missing.join("; "))]
+    Missing {
+        /// The policy's class.
+        class: String,
+        /// Each layer with the reason and the remedy.
+        missing: Vec<String>,
+    },
+    /// A job would run as root.
+    #[error(
+        "a worker that root started gives each job a uid of its own, and cannot here ({0}); start \
+         the server as an ordinary user"
+    )]
+    WouldBeRoot(String),
+}
+
+/// Tries every layer by the sibling program.
+///
+/// # Errors
+///
+/// When it cannot be started, takes too long, or does not speak our language.
+pub async fn probe(program: &Path) -> Result<Vec<ProbedLayer>, LayerError> {
+    let failed = |what: String| LayerError::Probe(what);
+    let output = tokio::time::timeout(PROBE_TIME, probe_output(program));
+    let output = output
+        .await
+        .map_err(|elapsed| failed(elapsed.to_string()))?;
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    serde_json::from_slice(&output).map_err(|error| failed(error.to_string()))
+}
+
+async fn probe_output(program: &Path) -> std::io::Result<Vec<u8>> {
+    let mut command = Command::new(program);
+    command
+        .args(["--probe", "--json"])
+        .env_clear()
+        .process_group(0)
+        .kill_on_drop(true);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    // Our own descriptor 3 is the coordinator's socket; the probe gets something harmless there.
+    let nothing = std::fs::File::open("/dev/null")?;
+    let mapping = command_fds::FdMapping {
+        parent_fd: nothing.into(),
+        child_fd: crate::SOCKET,
+    };
+    command
+        .fd_mappings(vec![mapping])
+        .map_err(std::io::Error::other)?;
+    let mut child = command.spawn()?;
+    let mut output = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(MAX_PROBE).read_to_end(&mut output).await?;
+    }
+    let status = child.wait().await?;
+    if !status.success() {
+        return Err(std::io::Error::other(format!(
+            "stap-jail --probe ended with {status}"
+        )));
+    }
+    Ok(output)
+}
+
+impl InForce {
+    /// Holds what the host can give against what the policy demands.
+    ///
+    /// # Errors
+    ///
+    /// When a required layer is missing, or a job would have to run as root.
+    pub fn decide(
+        class: &str,
+        demands: &Layers,
+        probed: &[ProbedLayer],
+        hierarchy: Result<Hierarchy, String>,
+        is_root: bool,
+    ) -> Result<Self, LayerError> {
+        let mut decision = Decision::default();
+        decision.cgroup(demands.cgroup, &hierarchy);
+        for layer in Layer::ALL {
+            let demand = demands.demand(layer.name()).unwrap_or(Demand::Require);
+            let probe = probed.iter().find(|probe| probe.layer == layer);
+            decision.layer(layer, demand, probe);
+        }
+        if is_root && !decision.layers.contains(&Layer::SlotUid) {
+            let why = decision.detail(Layer::SlotUid.name());
+            return Err(LayerError::WouldBeRoot(why));
+        }
+        if !decision.missing.is_empty() {
+            let (class, missing) = (class.to_owned(), decision.missing);
+            return Err(LayerError::Missing { class, missing });
+        }
+        let hierarchy = hierarchy.ok().filter(|_| demands.cgroup != Demand::Off);
+        Ok(Self {
+            layers: decision.layers,
+            hierarchy,
+            report: decision.report,
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Decision {
+    layers: BTreeSet<Layer>,
+    report: Vec<job::Layer>,
+    missing: Vec<String>,
+}
+
+impl Decision {
+    fn cgroup(&mut self, demand: Demand, hierarchy: &Result<Hierarchy, String>) {
+        let found = match hierarchy {
+            Ok(hierarchy) => Ok(hierarchy.describe()),
+            Err(reason) => Err(format!("{reason}. {SUBSTITUTES}")),
+        };
+        self.note("cgroup", demand, found);
+    }
+
+    fn layer(&mut self, layer: Layer, demand: Demand, probe: Option<&ProbedLayer>) {
+        let missing_need = layer
+            .needs()
+            .iter()
+            .find(|need| !self.layers.contains(need));
+        let found = match (probe, missing_need) {
+            (None, _) => Err("stap-jail says nothing about it".to_owned()),
+            (Some(_), Some(need)) => Err(format!("it rests on the layer {need}, which is absent")),
+            (Some(probe), None) if probe.available => Ok(probe.detail.clone()),
+            (Some(probe), None) if probe.remedy.is_empty() => Err(probe.detail.clone()),
+            (Some(probe), None) => Err(format!("{}; {}", probe.detail, probe.remedy)),
+        };
+        if self.note(layer.name(), demand, found) {
+            self.layers.insert(layer);
+        }
+    }
+
+    /// Records a layer and returns whether jobs get it.
+    fn note(&mut self, name: &str, demand: Demand, found: Result<String, String>) -> bool {
+        let (state, detail) = match (demand, found) {
+            (Demand::Off, _) => (LayerState::Absent, "switched off by the policy".to_owned()),
+            (_, Ok(detail)) => (LayerState::Enforced, detail),
+            (Demand::Require, Err(reason)) => {
+                self.missing.push(format!("{name} ({reason})"));
+                (LayerState::Absent, reason)
+            }
+            (Demand::Try, Err(reason)) => (LayerState::Absent, reason),
+        };
+        self.report.push(job::Layer {
+            name: name.to_owned(),
+            state,
+            detail,
+        });
+        state == LayerState::Enforced
+    }
+
+    fn detail(&self, name: &str) -> String {
+        let layer = self.report.iter().find(|layer| layer.name == name);
+        layer.map(|layer| layer.detail.clone()).unwrap_or_default()
+    }
+}
+
+/// What bounds a job where no control group does.
+const SUBSTITUTES: &str = "Instead, each process has bounds on its address space and processor \
+     time, all of a job's processes together on their number, and the workspace on its size";
+/// Each probe builds a small jail; this is a hundred times what it takes.
+const PROBE_TIME: Duration = Duration::from_secs(20);
+const MAX_PROBE: u64 = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use stap_policy::Policy;
+
+    use super::*;
+
+    fn probed(absent: &[Layer]) -> Vec<ProbedLayer> {
+        let probe = |layer: Layer| {
+            let available = !absent.contains(&layer);
+            let (detail, remedy) = if available {
+                ("holds", "")
+            } else {
+                ("is not there", "load it")
+            };
+            ProbedLayer {
+                layer,
+                available,
+                detail: detail.into(),
+                remedy: remedy.into(),
+            }
+        };
+        Layer::ALL.into_iter().map(probe).collect()
+    }
+
+    fn decide(class: &str, absent: &[Layer], is_root: bool) -> Result<InForce, LayerError> {
+        let policy = Policy::builtin(class).unwrap();
+        let no_groups = Err("nobody delegated any".to_owned());
+        InForce::decide(class, policy.layers(), &probed(absent), no_groups, is_root)
+    }
+
+    #[test]
+    fn a_missing_layer_that_is_required_is_named_with_its_remedy() {
+        let error = decide("shared-host", &[Layer::Seccomp], false).expect_err("it is required");
+        let text = error.to_string();
+        assert!(text.contains("shared-host requires"), "{text}");
+        assert!(text.contains("seccomp (is not there; load it)"), "{text}");
+        assert!(
+            decide("strict", &[], false)
+                .is_err_and(|error| error.to_string().contains("cgroup (nobody"))
+        );
+    }
+
+    #[test]
+    fn a_missing_layer_that_is_tried_is_reported_and_left_out() {
+        let in_force = decide("shared-host", &[Layer::Landlock], false).unwrap();
+        assert!(!in_force.layers.contains(&Layer::Landlock));
+        let named = |name: &str| {
+            in_force
+                .report
+                .iter()
+                .find(|layer| layer.name == name)
+                .unwrap()
+        };
+        assert_eq!(named("landlock").state, LayerState::Absent);
+        assert_eq!(named("seccomp").state, LayerState::Enforced);
+        assert!(
+            named("cgroup").detail.contains("address space"),
+            "substitutes are named"
+        );
+    }
+
+    #[test]
+    fn a_layer_goes_with_the_one_that_it_rests_on() {
+        let in_force = decide("personal", &[Layer::Pid], false).unwrap();
+        assert!(!in_force.layers.contains(&Layer::Proc));
+    }
+
+    #[test]
+    fn no_job_ever_runs_as_root() {
+        let error = decide("personal", &[Layer::SlotUid], true).expect_err("it would be root");
+        assert!(matches!(error, LayerError::WouldBeRoot(_)));
+        decide("personal", &[Layer::SlotUid], false).unwrap();
+    }
+}

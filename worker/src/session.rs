@@ -1,0 +1,184 @@
+//! The life of a worker: configured once, then jobs until the coordinator is gone.
+//!
+//! One task owns the table of jobs and the free slots. Each job is a task of its own that knows
+//! nothing of the others.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use stap_protocol::job::{FromWorker, Job, JobId, Outcome, Report, ToWorker};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::job;
+use crate::link::{Link, LinkError};
+use crate::slots::{Slot, Slots};
+use crate::station::Station;
+
+/// Why a session ended otherwise than by the coordinator's leave.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The socket.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The coordinator does not follow the protocol.
+    #[error("the coordinator sent {0}; all programs must come from the same build")]
+    Unexpected(&'static str),
+}
+
+/// Serves one coordinator to the end. When this returns, no job and nothing of one is left.
+///
+/// # Errors
+///
+/// When the conversation broke off.
+pub async fn serve(mut link: Link) -> Result<(), SessionError> {
+    let configuration = match link.next().await? {
+        Some(ToWorker::Configure(configuration)) => configuration,
+        Some(_) => {
+            return Err(SessionError::Unexpected(
+                "something before the configuration",
+            ));
+        }
+        None => return Ok(()),
+    };
+    let slots = Slots::of(configuration.slots);
+    let station = match Station::prepare(configuration).await {
+        Ok((station, readiness)) => {
+            link.send(&FromWorker::Ready(readiness)).await?;
+            Arc::new(station)
+        }
+        Err(error) => {
+            let reason = job::sentence(&error);
+            return Ok(link.send(&FromWorker::NotReady { reason }).await?);
+        }
+    };
+    let mut session = Session {
+        link,
+        station,
+        slots,
+        waiting: VecDeque::new(),
+        running: HashMap::new(),
+        jobs: JoinSet::new(),
+    };
+    let outcome = session.run().await;
+    session.end().await;
+    outcome
+}
+
+struct Session {
+    link: Link,
+    station: Arc<Station>,
+    slots: Slots,
+    waiting: VecDeque<(JobId, Box<Job>)>,
+    running: HashMap<JobId, CancellationToken>,
+    jobs: JoinSet<(JobId, Slot, Report)>,
+}
+
+impl Session {
+    async fn run(&mut self) -> Result<(), SessionError> {
+        loop {
+            // Both are cancel-safe: a message is taken whole or not at all, and so is a result.
+            tokio::select! {
+                message = self.link.next() => match message? {
+                    Some(message) => self.hear(message).await?,
+                    None => return Ok(()),
+                },
+                Some(done) = self.jobs.join_next() => self.finish(done).await?,
+            }
+            self.start_waiting().await?;
+        }
+    }
+
+    async fn hear(&mut self, message: ToWorker) -> Result<(), SessionError> {
+        match message {
+            ToWorker::Configure(_) => Err(SessionError::Unexpected("a second configuration")),
+            ToWorker::Run { id, job } if self.waiting.len() < MAX_WAITING => {
+                self.waiting.push_back((id, job));
+                Ok(())
+            }
+            ToWorker::Run { id, .. } => {
+                let reason = format!("more than {MAX_WAITING} jobs wait in the worker");
+                self.report(id, job::bare(Outcome::WorkerFault { reason }))
+                    .await
+            }
+            ToWorker::Cancel { id } => self.cancel(id).await,
+        }
+    }
+
+    async fn cancel(&mut self, id: JobId) -> Result<(), SessionError> {
+        if let Some(running) = self.running.get(&id) {
+            running.cancel();
+            return Ok(());
+        }
+        let Some(position) = self.waiting.iter().position(|(waiting, _)| *waiting == id) else {
+            return Ok(());
+        };
+        self.waiting.remove(position);
+        self.report(id, job::bare(Outcome::Cancelled)).await
+    }
+
+    async fn start_waiting(&mut self) -> Result<(), SessionError> {
+        while !self.waiting.is_empty() {
+            let Some(slot) = self.slots.take() else {
+                return Ok(());
+            };
+            let Some((id, job)) = self.waiting.pop_front() else {
+                return Ok(());
+            };
+            self.link.send(&FromWorker::Started { id }).await?;
+            self.start(id, *job, slot);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, id: JobId, job: Job, slot: Slot) {
+        let span = tracing::info_span!("job", job.id = id.0, request = %job.request);
+        let cancelled = CancellationToken::new();
+        self.running.insert(id, cancelled.clone());
+        let station = Arc::clone(&self.station);
+        let run = async move {
+            let report = job::run(&station, id, job, slot, &cancelled).await;
+            tracing::debug!(outcome = ?report.outcome, usage = ?report.usage, "the job ended");
+            (id, slot, report)
+        };
+        self.jobs.spawn(run.instrument(span));
+    }
+
+    async fn finish(
+        &mut self,
+        done: Result<(JobId, Slot, Report), JoinError>,
+    ) -> Result<(), SessionError> {
+        match done {
+            Ok((id, slot, report)) => {
+                self.running.remove(&id);
+                self.slots.give_back(slot);
+                self.report(id, report).await
+            }
+            // A job that panicked left its slot in an unknown state. Ending the worker ends all of
+            // them, and the coordinator starts over.
+            Err(error) => {
+                tracing::error!(%error, "a job's task ended by a panic");
+                Err(SessionError::Unexpected("a job that cannot be run"))
+            }
+        }
+    }
+
+    async fn report(&mut self, id: JobId, report: Report) -> Result<(), SessionError> {
+        let report = Box::new(report);
+        Ok(self.link.send(&FromWorker::Done { id, report }).await?)
+    }
+
+    /// Kills what runs, waits until all of it is gone, and gives everything back.
+    async fn end(mut self) {
+        self.running.values().for_each(CancellationToken::cancel);
+        while let Some(ended) = self.jobs.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a job's task ended by a panic");
+            }
+        }
+    }
+}
+
+/// The coordinator has the queue; this only keeps a coordinator that is wrong from filling memory.
+const MAX_WAITING: usize = 1024;

@@ -1,0 +1,209 @@
+//! A private directory of small trusted files that outlives the worker.
+//!
+//! An entry is a directory that is filled under another name and renamed when it is complete and on
+//! disk, so that an interrupted worker leaves an entry either whole or not at all.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use crate::job::{MAX_SEED, MAX_SEED_FILES, is_seed};
+
+/// An opened store.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+}
+
+/// Why a directory cannot be a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be made or looked at.
+    #[error("the cache directory {path} cannot be used")]
+    Unusable {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others could put files there that end up in everybody's modules.
+    #[error(
+        "the cache directory {0} must belong to the server's user and be closed to everybody else; \
+         correct it with `chown` and `chmod 700`, or remove it"
+    )]
+    NotPrivate(PathBuf),
+}
+
+impl Store {
+    /// Opens the store, makes it if necessary, and removes what interrupted workers left half done.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, and cannot be made, a directory that only we can write to.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let unusable = |source| StoreError::Unusable {
+            path: directory.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(MODE)
+            .create(directory)
+            .map_err(unusable)?;
+        let metadata = fs::symlink_metadata(directory).map_err(unusable)?;
+        let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+        if !metadata.is_dir() || !ours || metadata.mode() & 0o077 != 0 {
+            return Err(StoreError::NotPrivate(directory.to_owned()));
+        }
+        for entry in fs::read_dir(directory).map_err(unusable)?.flatten() {
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(PENDING.as_bytes()) {
+                fs::remove_dir_all(entry.path()).map_err(unusable)?;
+            }
+        }
+        Ok(Self {
+            directory: directory.to_owned(),
+        })
+    }
+
+    /// Returns the files of an entry; none when there is no such entry, or anything about it is not
+    /// as [`Self::publish`] leaves it.
+    #[must_use]
+    pub fn load(&self, key: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let entry = self.directory.join(key);
+        let Ok(names) = fs::read_dir(&entry) else {
+            return Vec::new();
+        };
+        let mut files = Vec::new();
+        for name in names.flatten().take(MAX_SEED_FILES) {
+            let name = name.file_name();
+            let Some(path) = name
+                .to_str()
+                .map(|name| PathBuf::from(name.replacen('-', "/", 1)))
+            else {
+                return Vec::new();
+            };
+            match read(&entry.join(&name)) {
+                Ok(content) if is_seed(&path) => files.push((path, content)),
+                _ => {
+                    tracing::warn!(entry = %entry.display(), "a damaged cache entry is not used");
+                    return Vec::new();
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    /// Adds an entry. One that another worker published meanwhile is as good as ours and stays.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; nothing of it is then visible.
+    pub fn publish(&self, key: &str, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
+        let pending = tempfile::Builder::new()
+            .prefix(PENDING)
+            .tempdir_in(&self.directory)?;
+        for (path, content) in files {
+            let name = path.to_string_lossy().replacen('/', "-", 1);
+            let path = pending.path().join(name);
+            let mut file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+        }
+        File::open(pending.path())?.sync_all()?;
+        match fs::rename(pending.path(), self.directory.join(key)) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
+            renamed => renamed?,
+        }
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let flags = i32::try_from(flags).map_err(io::Error::other)?;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(MAX_SEED + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_SEED {
+        return Err(io::Error::other("it is too long"));
+    }
+    Ok(content)
+}
+
+const MODE: u32 = 0o700;
+/// Marks what is not complete.
+const PENDING: &str = ".pending-";
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn files() -> Vec<(PathBuf, Vec<u8>)> {
+        vec![(
+            PathBuf::from("b5/stapconf_b5a1_759.h"),
+            b"#define X 1\n".to_vec(),
+        )]
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let parent = tempfile::tempdir().unwrap();
+        let store = Store::open(&parent.path().join("below/cache")).unwrap();
+        (parent, store)
+    }
+
+    #[test]
+    fn what_was_published_is_found_by_the_next_worker() {
+        let (_parent, store) = store();
+        store.publish("key", &files()).unwrap();
+        store.publish("key", &files()).unwrap();
+        let again = Store::open(&store.directory).unwrap();
+        assert_eq!(again.load("key"), files());
+        assert_eq!(again.load("other"), []);
+    }
+
+    #[test]
+    fn an_interrupted_publication_leaves_nothing() {
+        let (_parent, store) = store();
+        let half = store.directory.join(".pending-x");
+        fs::create_dir(&half).unwrap();
+        fs::write(half.join("b5-stapconf_b5a1_759.h"), "#def").unwrap();
+        Store::open(&store.directory).unwrap();
+        assert!(!half.exists());
+    }
+
+    #[test]
+    fn a_damaged_entry_is_not_used() {
+        let (_parent, store) = store();
+        store.publish("key", &files()).unwrap();
+        let entry = store.directory.join("key");
+        symlink("/etc/passwd", entry.join("b6-stapconf_b6_1.h")).unwrap();
+        assert_eq!(store.load("key"), []);
+        fs::remove_file(entry.join("b6-stapconf_b6_1.h")).unwrap();
+        fs::write(entry.join("evil.sh"), "x").unwrap();
+        assert_eq!(store.load("key"), []);
+    }
+
+    #[test]
+    fn a_directory_that_others_can_reach_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("cache");
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Store::open(&directory).expect_err("it is open to all");
+        assert!(error.to_string().contains("chmod 700"), "{error}");
+    }
+}

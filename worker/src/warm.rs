@@ -1,0 +1,293 @@
+//! What stap learns about a kernel by trying, kept so that no client waits for it twice.
+//!
+//! The first module for a kernel makes stap compile some two hundred small probes of the kernel's
+//! features. Their result is one header. It is built here by a job without any user's input, in the
+//! same view of the world that clients' jobs get, because stap names it after the paths, sizes and
+//! times that it sees. Jobs get a copy in their private workspace; nothing that a job writes ever
+//! comes back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+use stap_protocol::options::{self, CommandLine};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::jail::{End, Fault};
+use crate::job::{Stage, collect_seed, sentence};
+use crate::slots::Slot;
+use crate::station::Station;
+use crate::store::Store;
+use crate::targets::Served;
+
+/// The feature probes of every target, as far as they were needed.
+#[derive(Debug)]
+pub struct Warmth {
+    store: Store,
+    /// Names everything about jails that decides how stap names its probes.
+    view: Vec<u8>,
+    states: StdMutex<BTreeMap<String, Arc<Mutex<State>>>>,
+}
+
+/// Files for stap's cache, by their path below it.
+#[derive(Clone, Debug, Default)]
+pub struct Seed {
+    /// Few and small.
+    pub files: Arc<Vec<(PathBuf, Vec<u8>)>>,
+}
+
+/// stap probes again for guru mode, as it is part of the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Without `-g`.
+    Plain,
+    /// With it.
+    Guru,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Unknown,
+    Warm(Seed),
+    /// Tried once and failed; jobs run cold rather than each try again.
+    Cold,
+}
+
+impl Warmth {
+    /// Starts with what earlier workers left in the store.
+    #[must_use]
+    pub fn new(store: Store, view: Vec<u8>) -> Self {
+        Self {
+            store,
+            view,
+            states: StdMutex::default(),
+        }
+    }
+
+    /// Returns the seed for a job, building it at the first need. Other jobs of the same target wait
+    /// for that one; a job that is cancelled while it waits gets nothing.
+    pub async fn seed(
+        &self,
+        station: &Station,
+        served: &Served,
+        arguments: &[Vec<u8>],
+        slot: Slot,
+        cancelled: &CancellationToken,
+    ) -> Seed {
+        let Some(variant) = Variant::needed_by(arguments).filter(|_| served.can_be_warmed) else {
+            return Seed::default();
+        };
+        let key = self.key(served, variant);
+        let state = self.state(&key);
+        // Only waiting may be given up: whoever holds the lock ends its warm-up in good order.
+        let mut state = tokio::select! {
+            state = state.lock() => state,
+            () = cancelled.cancelled() => return Seed::default(),
+        };
+        if matches!(*state, State::Unknown) {
+            *state = self
+                .warmed(station, served, variant, &key, slot, cancelled)
+                .await;
+        }
+        match &*state {
+            State::Warm(seed) => seed.clone(),
+            State::Unknown | State::Cold => Seed::default(),
+        }
+    }
+
+    fn state(&self, key: &str) -> Arc<Mutex<State>> {
+        // Nobody can panic while holding it, and a map is a map even so.
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(states.entry(key.to_owned()).or_default())
+    }
+
+    async fn warmed(
+        &self,
+        station: &Station,
+        served: &Served,
+        variant: Variant,
+        key: &str,
+        slot: Slot,
+        cancelled: &CancellationToken,
+    ) -> State {
+        let files = self.store.load(key);
+        if !files.is_empty() {
+            return State::Warm(Seed {
+                files: Arc::new(files),
+            });
+        }
+        let target = served.target.name.to_string();
+        tracing::info!(target.name = target, variant = variant.name(), "warming");
+        match warm_up(station, served, variant, slot, cancelled).await {
+            Ok(WarmUp::Done(files)) => {
+                if let Err(error) = self.store.publish(key, &files) {
+                    tracing::warn!(%error, "the next start will have to warm again");
+                }
+                State::Warm(Seed {
+                    files: Arc::new(files),
+                })
+            }
+            Ok(WarmUp::Cancelled) => State::Unknown,
+            Ok(WarmUp::Failed(reason)) => {
+                tracing::warn!(target.name = target, reason, "jobs of this target run cold");
+                State::Cold
+            }
+            Err(fault) => {
+                let reason = sentence(&fault);
+                tracing::error!(target.name = target, reason, "jobs of this target run cold");
+                State::Cold
+            }
+        }
+    }
+
+    /// Differs whenever stap would look for other files.
+    fn key(&self, served: &Served, variant: Variant) -> String {
+        let mut digest = Sha256::new();
+        let root = served.target.root.as_os_str().as_encoded_bytes();
+        for field in [
+            served.target.build_id.as_bytes(),
+            served.named.as_bytes(),
+            root,
+            &self.view,
+        ] {
+            digest.update((field.len() as u64).to_be_bytes());
+            digest.update(field);
+        }
+        let digest: String = digest
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!("{digest}-{}", variant.name())
+    }
+}
+
+enum WarmUp {
+    Done(Vec<(PathBuf, Vec<u8>)>),
+    Cancelled,
+    Failed(String),
+}
+
+async fn warm_up(
+    station: &Station,
+    served: &Served,
+    variant: Variant,
+    slot: Slot,
+    cancelled: &CancellationToken,
+) -> Result<WarmUp, Fault> {
+    let stage = Stage {
+        station,
+        served,
+        slot,
+    };
+    let room = station.jail.room(stage.identity())?;
+    let errand = stage.warm_up(variant, &room)?;
+    let finished = station.jail.run(errand, room, cancelled).await?;
+    let files = finished
+        .workspace
+        .as_ref()
+        .map(collect_seed)
+        .unwrap_or_default();
+    Ok(match finished.end {
+        End::Cancelled => WarmUp::Cancelled,
+        End::Exited(0) if !files.is_empty() => {
+            tracing::info!(cpu = ?finished.usage.cpu, wall = ?finished.usage.wall, "warmed");
+            WarmUp::Done(files)
+        }
+        End::Exited(0) => WarmUp::Failed("stap left no feature probes in its cache".to_owned()),
+        end => WarmUp::Failed(format!("{end:?}: {}", last_line(&finished.stderr.bytes))),
+    })
+}
+
+impl Variant {
+    /// The variant that a command line needs; `None` when it never comes to compiling C.
+    fn needed_by(arguments: &[Vec<u8>]) -> Option<Self> {
+        let command = options::parse(arguments).ok()?;
+        if !reaches_pass_4(&command) {
+            return None;
+        }
+        Some(if command.has_short('g') {
+            Self::Guru
+        } else {
+            Self::Plain
+        })
+    }
+
+    /// Its name in files and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Guru => "guru",
+        }
+    }
+}
+
+fn reaches_pass_4(command: &CommandLine) -> bool {
+    let stops_early = command
+        .short_values('p')
+        .any(|pass| matches!(pass, b"1" | b"2" | b"3"));
+    let lists = ['l', 'L', 'V', 'h']
+        .iter()
+        .any(|letter| command.has_short(*letter));
+    let is_bpf = command.has_long("bpf")
+        || command
+            .long_values("runtime")
+            .any(|runtime| runtime == Some(b"bpf"));
+    let dumps = [
+        "dump-probe-types",
+        "dump-probe-aliases",
+        "dump-functions",
+        "version",
+        "help",
+    ];
+    !(stops_early || lists || is_bpf || dumps.iter().any(|name| command.has_long(name)))
+}
+
+/// The last line of what stap said; for the log, where a line must stay one.
+fn last_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
+    line.chars()
+        .filter(|character| !character.is_control())
+        .take(MAX_LINE)
+        .collect()
+}
+
+const MAX_LINE: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed(arguments: &[&str]) -> Option<Variant> {
+        let arguments: Vec<_> = arguments
+            .iter()
+            .map(|word| word.as_bytes().to_vec())
+            .collect();
+        Variant::needed_by(&arguments)
+    }
+
+    #[test]
+    fn only_what_compiles_is_warmed_and_guru_mode_apart() {
+        let script = "-eprobe begin { exit() }";
+        assert_eq!(needed(&["-p4", script]), Some(Variant::Plain));
+        assert_eq!(needed(&[script]), Some(Variant::Plain));
+        assert_eq!(needed(&["-vg", "-p4", script]), Some(Variant::Guru));
+        assert_eq!(needed(&["-p4", "x.stp", "--", "-g"]), Some(Variant::Plain));
+        for never in [
+            &["-p2", script],
+            &["-l", "begin"],
+            &["--runtime=bpf", script],
+        ] {
+            assert_eq!(needed(never), None, "{never:?}");
+        }
+    }
+}
