@@ -119,11 +119,12 @@ impl Jail {
                 Err(cause) => return Err(cause).doing("waiting for the job"),
             }
             let [init, lifeline] = descriptors.map(|descriptor| !descriptor.revents().is_empty());
-            if init {
-                return Ok(Watched::Ended);
-            }
+            // Pid 1 watches the lifeline too and may have been quicker; that is no loss to report.
             if lifeline {
                 return Ok(Watched::WorkerGone);
+            }
+            if init {
+                return Ok(Watched::Ended);
             }
         }
     }

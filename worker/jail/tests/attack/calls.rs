@@ -1,0 +1,147 @@
+//! Attacks that are one system call, on the parts of the kernel that a compile has no business in.
+#![expect(
+    unsafe_code,
+    reason = "an attacker makes system calls that have no safe wrapper"
+)]
+
+use std::io;
+
+use libc::{c_int, c_long};
+
+use crate::{Attempt, number, stopped};
+
+pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
+    Some(match arguments {
+        ["mount"] => call(libc::SYS_fsopen, &[c"tmpfs".as_ptr().addr(), 0]),
+        ["unshare-user"] => call(libc::SYS_unshare, &[USER_NAMESPACE]),
+        ["clone-user"] => forked(
+            libc::SYS_clone,
+            &[USER_NAMESPACE | CHILD_SIGNAL, 0, 0, 0, 0],
+        ),
+        ["clone3-user"] => clone3(),
+        ["socket", family, kind, protocol] => open_socket([family, kind, protocol]),
+        ["add-key"] => call(libc::SYS_add_key, &add_key_arguments()),
+        ["io-uring"] => {
+            let parameters = [0_u8; 120];
+            call(libc::SYS_io_uring_setup, &[4, parameters.as_ptr().addr()])
+        }
+        ["userfaultfd"] => call(libc::SYS_userfaultfd, &[USER_MODE_ONLY]),
+        ["personality"] => call(libc::SYS_personality, &[NO_RANDOM_ADDRESSES]),
+        ["ptrace-child"] => trace_child(),
+        ["bounding-set"] => bounding_set(),
+        ["make-shared-memory", key] => shared_memory(key, 0o600 | libc::IPC_CREAT),
+        ["shared-memory", key] => shared_memory(key, 0),
+        ["remove-shared-memory", key] => remove_shared_memory(key),
+        _ => return None,
+    })
+}
+
+/// A system call, as any program may make it.
+pub(crate) fn call(which: c_long, arguments: &[usize]) -> Attempt {
+    let result = raw(which, arguments);
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(format!("got {result}"))
+    }
+}
+
+pub(crate) fn fork() -> io::Result<c_int> {
+    // SAFETY: this program has one thread.
+    let child = unsafe { libc::fork() };
+    if child < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(child)
+    }
+}
+
+pub(crate) fn end() -> ! {
+    // SAFETY: touches no memory of ours.
+    unsafe { libc::_exit(0) }
+}
+
+fn raw(which: c_long, arguments: &[usize]) -> c_long {
+    let argument = |at: usize| arguments.get(at).copied().unwrap_or(0);
+    let [a, b, c, d, e, f] = [0, 1, 2, 3, 4, 5].map(argument);
+    // SAFETY: what the arguments point to lives in the caller, and no call used here writes beyond
+    // what it is given.
+    unsafe { libc::syscall(which, a, b, c, d, e, f) }
+}
+
+/// A call that makes a process; the new one ends at once.
+fn forked(which: c_long, arguments: &[usize]) -> Attempt {
+    match raw(which, arguments) {
+        0 => end(),
+        child if child > 0 => Ok("a process in its own namespaces".to_owned()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn clone3() -> Attempt {
+    let mut arguments = [0_usize; 11];
+    arguments[0] = USER_NAMESPACE;
+    arguments[4] = CHILD_SIGNAL;
+    forked(
+        libc::SYS_clone3,
+        &[arguments.as_ptr().addr(), size_of_val(&arguments)],
+    )
+}
+
+fn open_socket(arguments: [&str; 3]) -> Attempt {
+    let numbers: io::Result<Vec<_>> = arguments.into_iter().map(number).collect();
+    call(libc::SYS_socket, &numbers?)
+}
+
+fn add_key_arguments() -> [usize; 5] {
+    let process_keyring = (-2_isize).cast_unsigned();
+    let text = |text: &'static std::ffi::CStr| text.as_ptr().addr();
+    [
+        text(c"user"),
+        text(c"attack"),
+        text(c"x"),
+        1,
+        process_keyring,
+    ]
+}
+
+fn trace_child() -> Attempt {
+    let child = fork()?;
+    if child == 0 {
+        loop {
+            std::thread::park();
+        }
+    }
+    let child = usize::try_from(child).map_err(io::Error::other)?;
+    let traced = call(libc::SYS_ptrace, &[SEIZE, child, 0, 0]);
+    call(libc::SYS_kill, &[child, 9])?;
+    traced
+}
+
+fn bounding_set() -> Attempt {
+    let holds = |capability: &usize| raw(libc::SYS_prctl, &[READ_BOUNDING_SET, *capability]) == 1;
+    let left: Vec<usize> = (0..64).filter(holds).collect();
+    if left.is_empty() {
+        stopped("it is empty")
+    } else {
+        Ok(format!("{left:?}"))
+    }
+}
+
+fn shared_memory(key: &str, flags: c_int) -> Attempt {
+    let flags = usize::try_from(flags).map_err(io::Error::other)?;
+    call(libc::SYS_shmget, &[number(key)?, 4096, flags])
+}
+
+fn remove_shared_memory(key: &str) -> Attempt {
+    let id = raw(libc::SYS_shmget, &[number(key)?, 0, 0]);
+    let id = usize::try_from(id).map_err(|_missing| io::Error::last_os_error())?;
+    call(libc::SYS_shmctl, &[id, 0])
+}
+
+const USER_NAMESPACE: usize = 0x1000_0000;
+const CHILD_SIGNAL: usize = 17;
+const USER_MODE_ONLY: usize = 1;
+const NO_RANDOM_ADDRESSES: usize = 0x004_0000;
+const SEIZE: usize = 0x4206;
+const READ_BOUNDING_SET: usize = 23;

@@ -1,0 +1,78 @@
+//! Attacks on other processes, on their number, and on the end of one's own.
+
+use std::io::{self, Read};
+use std::process::{Command, Stdio};
+
+use crate::calls::{call, end, fork};
+use crate::{Attempt, number, say, stopped};
+
+pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
+    Some(match arguments {
+        ["effective-uid"] => Ok(rustix::process::geteuid().as_raw().to_string()),
+        ["setuid", program] => run_setuid(program),
+        ["signal", pid] => number(pid).and_then(|pid| call(libc::SYS_kill, &[pid, 0])),
+        ["forks", count] => fork_many(count),
+        ["stay", _marker] => stay(),
+        ["daemon", marker] => leave_daemon(marker),
+        ["spin"] => Ok((0..200_000_000_u64)
+            .fold(0, |sum, n| sum ^ (n << 1))
+            .to_string()),
+        _ => return None,
+    })
+}
+
+fn run_setuid(program: &str) -> Attempt {
+    let output = Command::new(program).arg("effective-uid").output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if said.trim() == "worked: 0" {
+        Ok("ran as root".to_owned())
+    } else {
+        stopped(said)
+    }
+}
+
+/// Forks children that stay until this process ends, so that all are alive at once.
+fn fork_many(count: &str) -> Attempt {
+    let (mut held, holding) = io::pipe()?;
+    for made in 0..number(count)? {
+        match fork() {
+            Ok(0) => {
+                drop(holding);
+                // Comes back when the last writer, the parent, is gone.
+                held.read_to_end(&mut Vec::new())?;
+                end()
+            }
+            Ok(_child) => {}
+            Err(cause) => return stopped(format!("after {made}: {cause}")),
+        }
+    }
+    Ok(format!("{count} processes"))
+}
+
+/// Says that it is there and stays until it is killed.
+fn stay() -> Attempt {
+    say("ready")?;
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Leaves a process behind that has nothing to do with this one any more: another session, another
+/// parent, no descriptor in common. Returns when that one runs.
+fn leave_daemon(marker: &str) -> Attempt {
+    // Not the path in /proc, which a jail need not have.
+    let own = std::env::args_os().next().ok_or(io::ErrorKind::NotFound)?;
+    let (mut told, telling) = io::pipe()?;
+    if fork()? == 0 {
+        rustix::process::setsid()?;
+        Command::new(own)
+            .args(["stay", marker])
+            .stdout(telling)
+            .stderr(Stdio::null())
+            .spawn()?;
+        end()
+    }
+    drop(telling);
+    told.read_exact(&mut [0; 5])?;
+    Ok("it stays".to_owned())
+}

@@ -1,0 +1,163 @@
+//! What a job finds around it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use stap_jail::layer::Layer;
+use stap_jail::report::JobEnd;
+
+use crate::harness::{Attack, LEAKED_DESCRIPTOR, Trial, everybody};
+
+#[test]
+fn every_layer_of_the_plan_is_in_force_and_reported() {
+    for who in everybody() {
+        let trial = Trial::new(who, &["effective-uid"]);
+        let planned = trial.plan.layers.clone();
+        let (held, end, usage) = trial.run().ended();
+        assert_eq!(held.into_iter().collect::<BTreeSet<_>>(), planned);
+        assert_eq!(end, JobEnd::Exited(0));
+        assert!(usage.largest_process > 0);
+    }
+}
+
+#[test]
+fn stdin_is_empty_and_nothing_else_is_open() {
+    for who in everybody() {
+        let outcome = Trial::new(who, &[]).command(&["/bin/cat"]).run();
+        assert_eq!(
+            (outcome.ended().1, outcome.stdout.as_str()),
+            (JobEnd::Exited(0), "")
+        );
+        let outcome = Trial::new(who, &[])
+            .command(&["/bin/ls", "/proc/self/fd"])
+            .run();
+        // The fourth is the listing itself.
+        assert_eq!(
+            outcome.stdout, "0\n1\n2\n3\n",
+            "{LEAKED_DESCRIPTOR} was open in the worker"
+        );
+    }
+}
+
+#[test]
+fn the_environment_is_the_plans_and_nothing_else() {
+    for who in everybody() {
+        let outcome = Trial::new(who, &[]).command(&["/usr/bin/env"]).run();
+        assert_eq!(outcome.stdout, "PATH=/usr/bin:/bin\n");
+    }
+}
+
+#[test]
+fn the_job_is_an_ordinary_user_alone_on_its_machine() {
+    for who in everybody() {
+        let outcome = Trial::new(who, &[]).command(&["/usr/bin/id"]).run();
+        assert_eq!(
+            outcome.stdout,
+            "uid=1000(build) gid=1000(build) groups=1000(build)\n"
+        );
+        let outcome = Trial::new(who, &[]).command(&["/bin/ls", "/proc"]).run();
+        let processes = outcome
+            .stdout
+            .lines()
+            .filter(|name| name.parse::<u32>().is_ok());
+        // Pid 1 watches and is hidden; the other is the listing.
+        assert_eq!(processes.collect::<Vec<_>>(), ["2"]);
+        assert!(!outcome.stdout.contains("kallsyms"), "{}", outcome.stdout);
+    }
+}
+
+#[test]
+fn the_root_holds_what_the_plan_shows_and_cannot_be_written() {
+    for who in everybody() {
+        let outcome = Trial::new(who, &[])
+            .without(Layer::Landlock)
+            .command(&["/bin/ls", "/"])
+            .run();
+        let shown: BTreeSet<_> = outcome.stdout.lines().collect();
+        for hidden in ["root", "home", "srv", "run", "sys", "opt", "mnt", "media"] {
+            assert!(!shown.contains(hidden), "{shown:?}");
+        }
+        for path in ["/usr/planted", "/etc/planted", "/planted", "/dev/planted"] {
+            let outcome = Trial::new(who, &["write", path])
+                .without(Layer::Landlock)
+                .run();
+            assert_eq!(outcome.attack(), Attack::Stopped, "{path}");
+        }
+        let outcome = Trial::new(who, &["write", "/dev/null"]).run();
+        assert_eq!(outcome.attack(), Attack::Worked);
+    }
+}
+
+#[test]
+fn the_worker_collects_after_the_end_what_the_job_wrote() {
+    for who in everybody() {
+        let script = "cat request/dir/in >response/out; ls -d /work/home /tmp /work/tmp";
+        let outcome = Trial::new(who, &[])
+            .file("request/dir/in", b"from the client")
+            .command(&["/bin/sh", "-c", script])
+            .run();
+        assert_eq!(
+            outcome.stdout, "/tmp\n/work/home\n/work/tmp\n",
+            "{outcome:?}"
+        );
+        assert_eq!(outcome.ended().1, JobEnd::Exited(0));
+        let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let workspace = outcome.workspace.unwrap();
+        let file = rustix::fs::openat2(
+            &workspace,
+            "response/out",
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+            within,
+        );
+        let mut content = String::new();
+        File::from(file.unwrap())
+            .read_to_string(&mut content)
+            .unwrap();
+        assert_eq!(content, "from the client");
+    }
+}
+
+#[test]
+fn nothing_in_the_workspace_can_be_executed() {
+    for who in everybody() {
+        let script = "cp /bin/true /work/tmp/t && chmod 700 /work/tmp/t && /work/tmp/t";
+        for layers in [Layer::Landlock, Layer::Seccomp] {
+            let outcome = Trial::new(who, &[])
+                .without(layers)
+                .command(&["/bin/sh", "-c", script])
+                .run();
+            assert_eq!(outcome.ended().1, JobEnd::Exited(126), "{outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn the_workspace_ends_where_the_plan_says() {
+    for who in everybody() {
+        for (attack, outcome) in [
+            (["fill", "/work/tmp/f", "10"], Attack::Worked),
+            (["fill", "/work/tmp/f", "17"], Attack::Stopped),
+            (["many-files", "/work/home", "400"], Attack::Worked),
+            (["many-files", "/work/home", "501"], Attack::Stopped),
+        ] {
+            assert_eq!(
+                Trial::new(who, &attack).run().attack(),
+                outcome,
+                "{attack:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_jail_leaves_no_mount_on_the_host() {
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = mounts();
+    for who in everybody() {
+        Trial::new(who, &["effective-uid"]).run().ended();
+    }
+    assert_eq!(mounts(), before);
+}
