@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use mdns_sd::{Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo, TxtProperty};
 use stap_protocol::announcement::{Announcement, SERVICE_TYPE};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use name::Host;
 
@@ -182,11 +182,12 @@ impl Observer {
         names
     }
 
+    /// Whether all instances were heard, and had the time to be announced on every interface.
     async fn hears(&mut self, announced: &Announced) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        let begin = Instant::now();
         let mut heard = BTreeSet::new();
         while heard.len() < announced.names.len() {
-            match timeout_at(deadline, self.events.recv_async()).await {
+            match timeout_at(begin + PATIENCE, self.events.recv_async()).await {
                 Ok(Ok(ServiceEvent::ServiceResolved(service))) if announced.contains(&service) => {
                     heard.insert(service.fullname.clone());
                 }
@@ -194,6 +195,7 @@ impl Observer {
                 Ok(Err(_)) | Err(_) => return false,
             }
         }
+        sleep_until(begin + PROBING).await;
         true
     }
 }
@@ -238,7 +240,10 @@ fn service_domain() -> String {
 const SURVEY: Duration = Duration::from_millis(400);
 /// Names of other servers that are remembered; a network with more of them gets numbers by chance.
 const MOST_NAMES: usize = 4096;
-/// How long an announcement may take: probing takes about a second (RFC 6762 8.1).
+/// How long each interface takes to find out that nobody else has our names: a random wait of up to
+/// 250 ms, then three probes 250 ms apart (RFC 6762 8.1).
+const PROBING: Duration = Duration::from_millis(1250);
+/// How long an announcement may take until it is heard.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! Gives up what this process does not need to face the network.
 //!
-//! The order is the argument: changing the user needs capabilities, dropping capabilities ends that,
+//! The order is the argument: emptying the bounding set and changing the user need capabilities,
+//! dropping capabilities ends that,
 //! and the last two can never be taken back. All of it happens while this process has one thread,
 //! because the kernel keeps credentials and Landlock domains per thread.
 
@@ -10,7 +11,7 @@ mod filesystem;
 use std::path::Path;
 
 use caps::CapSet;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 pub use account::{Account, AccountError};
@@ -30,13 +31,14 @@ pub struct ConfineError {
 /// When a step fails that this kernel supports; the process must then not serve.
 pub fn confine(account: Option<&Account>, writable: &[&Path]) -> Result<Vec<String>, ConfineError> {
     let mut in_force = Vec::new();
+    empty_bounding_set()?;
     if let Some(account) = account {
         become_account(account)?;
         in_force.push(format!("user {}", account.name));
     }
     drop_capabilities()?;
     in_force.push("no capabilities".to_owned());
-    forbid_core_dumps()?;
+    hide_memory()?;
     set_no_new_privs(true).map_err(|errno| failed("set no_new_privs", &errno))?;
     in_force.push("no_new_privs".to_owned());
     in_force.push(
@@ -55,13 +57,18 @@ fn become_account(account: &Account) -> Result<(), ConfineError> {
     set_thread_res_uid(uid, uid, uid).map_err(step("become the service account"))
 }
 
-/// Without the bounding set, no program that this one could start would get a capability back.
-fn drop_capabilities() -> Result<(), ConfineError> {
+/// No program that this one could start would get a capability back. Only root can do that, and an
+/// ordinary user is protected by `no_new_privs` alone.
+fn empty_bounding_set() -> Result<(), ConfineError> {
     let may_bound = caps::has_cap(None, CapSet::Effective, caps::Capability::CAP_SETPCAP);
     if may_bound.map_err(|error| failed("read its capabilities", &error))? {
         caps::clear(None, CapSet::Bounding)
             .map_err(|error| failed("empty its bounding set", &error))?;
     }
+    Ok(())
+}
+
+fn drop_capabilities() -> Result<(), ConfineError> {
     for set in [
         CapSet::Ambient,
         CapSet::Inheritable,
@@ -73,13 +80,15 @@ fn drop_capabilities() -> Result<(), ConfineError> {
     Ok(())
 }
 
-/// A core file would hold the private key.
-fn forbid_core_dumps() -> Result<(), ConfineError> {
+/// A core file, or a debugger of the same user, would show the private key.
+fn hide_memory() -> Result<(), ConfineError> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
-    setrlimit(Resource::Core, none).map_err(|errno| failed("forbid core dumps", &errno))
+    setrlimit(Resource::Core, none).map_err(|errno| failed("forbid core dumps", &errno))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|errno| failed("forbid debuggers", &errno))
 }
 
 fn failed(step: &'static str, reason: &impl ToString) -> ConfineError {
@@ -88,3 +97,6 @@ fn failed(step: &'static str, reason: &impl ToString) -> ConfineError {
         reason: reason.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

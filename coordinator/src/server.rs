@@ -1,15 +1,14 @@
 //! The running server: everything that was prepared, put to work, and taken down in good order.
 
+mod certificate;
+
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use stap_protocol::announcement::Announcement;
-use stap_protocol::version::ProtocolVersion;
 use stap_transport::Deadlines;
-use stap_transport::server::Acceptor;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -30,6 +29,8 @@ use crate::session::{REQUEST_MEMORY, Sessions, unpackers};
 use crate::settings::PolicyText;
 use crate::signals::Signals;
 use crate::worker::{LocalWorker, Spawned, WorkerProcess, relay};
+
+use certificate::Certificate;
 
 /// All that a server needs, gathered while the process still had one thread and all its rights.
 #[derive(Debug)]
@@ -111,18 +112,9 @@ struct House {
     worker_gone: CancellationToken,
     process: WorkerProcess,
     certificate: Certificate,
+    /// Under which name to announce the server, unless it is not to be announced.
+    host: Option<Host>,
     announced: Option<Announced>,
-}
-
-/// What depends on the certificate in use.
-struct Certificate {
-    database: Database,
-    credentials: Credentials,
-    acceptor: watch::Sender<Acceptor>,
-    clock: Clock,
-    advertise: bool,
-    options: String,
-    nodename: String,
 }
 
 impl House {
@@ -188,22 +180,22 @@ impl House {
                 credentials: prepared.credentials,
                 acceptor,
                 clock: prepared.clock,
-                advertise: prepared.advertise,
                 options: prepared.options,
-                nodename: prepared.nodename,
             },
+            host: prepared
+                .advertise
+                .then(|| Host::from_nodename(&prepared.nodename)),
             announced: None,
         })
     }
 
     async fn announce(&mut self, port: u16) -> anyhow::Result<()> {
-        if !self.certificate.advertise {
+        let Some(host) = self.host.take() else {
             tracing::warn!(
                 "this server is not announced; clients have to name it with its port {port}"
             );
             return Ok(());
-        }
-        let host = Host::from_nodename(&self.certificate.nodename);
+        };
         let announcements = self.certificate.announcements(&self.sessions.catalogue);
         let announced = Announcer::start()?
             .announce(host, port, &announcements)
@@ -271,46 +263,6 @@ impl House {
             tracing::debug!("somebody holds the worker's stderr open");
         }
         tracing::info!("stopped");
-    }
-}
-
-impl Certificate {
-    fn announcements(&self, catalogue: &Catalogue) -> Vec<Announcement> {
-        let serial = self.credentials.opened.certificate.serial_text();
-        catalogue
-            .names()
-            .map(|target| {
-                Announcement::new(target, ProtocolVersion::CURRENT, &serial, &self.options)
-            })
-            .collect()
-    }
-
-    /// A server that runs for longer than its certificate lives makes a new one in time. One that gave
-    /// up being root cannot write its database any more; it says so as long as somebody can restart it.
-    fn renew_if_due(&mut self, announced: Option<&Announced>, catalogue: &Catalogue) {
-        let now = (self.clock)();
-        if !self.credentials.opened.certificate.needs_renewal(now) {
-            return;
-        }
-        match self.database.open(now) {
-            Ok(credentials) => {
-                tracing::info!("the certificate is renewed");
-                self.acceptor.send_replace(credentials.acceptor.clone());
-                self.credentials = credentials;
-                if let Some(announced) = announced
-                    && let Err(error) = announced.publish(&self.announcements(catalogue))
-                {
-                    tracing::error!(%error, "the new certificate is not announced; restart the server");
-                }
-            }
-            Err(error) => {
-                for line in error.lines() {
-                    tracing::error!(
-                        "the certificate is about to expire and is not renewed; restart the server: {line}"
-                    );
-                }
-            }
-        }
     }
 }
 

@@ -1,0 +1,61 @@
+//! The certificate in use, what is announced under it, and its renewal while the server runs.
+
+use stap_protocol::announcement::Announcement;
+use stap_protocol::version::ProtocolVersion;
+use stap_transport::server::Acceptor;
+use tokio::sync::watch;
+
+use crate::Clock;
+use crate::announcer::Announced;
+use crate::catalogue::Catalogue;
+use crate::database::{Credentials, Database};
+
+/// What depends on the certificate in use.
+pub(super) struct Certificate {
+    pub(super) database: Database,
+    pub(super) credentials: Credentials,
+    pub(super) acceptor: watch::Sender<Acceptor>,
+    pub(super) clock: Clock,
+    pub(super) options: String,
+}
+
+impl Certificate {
+    /// What is announced under it: one text for each target.
+    pub(super) fn announcements(&self, catalogue: &Catalogue) -> Vec<Announcement> {
+        let serial = self.credentials.opened.certificate.serial_text();
+        catalogue
+            .names()
+            .map(|target| {
+                Announcement::new(target, ProtocolVersion::CURRENT, &serial, &self.options)
+            })
+            .collect()
+    }
+
+    /// A server that runs for longer than its certificate lives makes a new one in time. One that gave
+    /// up being root cannot write its database any more; it says so as long as somebody can restart it.
+    pub(super) fn renew_if_due(&mut self, announced: Option<&Announced>, catalogue: &Catalogue) {
+        let now = (self.clock)();
+        if !self.credentials.opened.certificate.needs_renewal(now) {
+            return;
+        }
+        match self.database.open(now) {
+            Ok(credentials) => {
+                tracing::info!("the certificate is renewed");
+                self.acceptor.send_replace(credentials.acceptor.clone());
+                self.credentials = credentials;
+                if let Some(announced) = announced
+                    && let Err(error) = announced.publish(&self.announcements(catalogue))
+                {
+                    tracing::error!(%error, "the new certificate is not announced; restart the server");
+                }
+            }
+            Err(error) => {
+                for line in error.lines() {
+                    tracing::error!(
+                        "the certificate is about to expire and is not renewed; restart the server: {line}"
+                    );
+                }
+            }
+        }
+    }
+}
