@@ -20,6 +20,12 @@ pub enum ArchiveError {
     /// The archive uses the 64-bit extensions, which nothing below 4 GiB needs.
     #[error("64-bit zip archives are not accepted")]
     Zip64,
+    /// The archive claims to be a part of a set.
+    #[error("zip archives in several parts are not accepted")]
+    SeveralParts,
+    /// The directory is not where the end record says, or does not reach up to it.
+    #[error("the directory of the zip archive is not where the archive says")]
+    MisplacedDirectory,
     /// The directory, or what it says of the members, does not hold together.
     #[error("the zip archive is damaged or contradicts itself: {0}")]
     Unreadable(String),

@@ -5,6 +5,7 @@
 //! announced number is judged before memory is spent on it and held against what is really there,
 //! and archives on which two readers could disagree are refused rather than interpreted.
 
+mod end_record;
 mod error;
 mod names;
 mod read;

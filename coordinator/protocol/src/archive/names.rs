@@ -1,9 +1,7 @@
 //! What members are called, what they are, and whether they can exist side by side.
 
-use std::io::Read;
-
 use zip::System;
-use zip::read::ZipFile;
+use zip::read::ZipFileEntry;
 
 use super::error::ArchiveError;
 use super::read::{Entry, Kind};
@@ -20,25 +18,23 @@ const SYMLINK: u32 = 0o120_000;
 ///
 /// The mode is looked at whatever system made the archive: an honest one without modes has zeros
 /// there, and a link is a link whoever claims to have made it.
-pub(super) fn classify(
-    file: &ZipFile<'_, impl Read>,
-) -> Result<(RelativePath, Kind), ArchiveError> {
-    let shown = || text::escape(file.name_raw());
-    if file.name_raw().contains(&b'\\') && file.system() != System::Unix {
+pub(super) fn classify(member: &ZipFileEntry<'_>) -> Result<(RelativePath, Kind), ArchiveError> {
+    let shown = || text::escape(member.name_raw());
+    if member.name_raw().contains(&b'\\') && member.system() != System::Unix {
         return Err(ArchiveError::Backslash(shown()));
     }
-    let (bytes, named) = match file.name_raw() {
+    let (bytes, named) = match member.name_raw() {
         [directory @ .., b'/'] => (directory, Kind::Directory),
         file => (file, Kind::File),
     };
-    let kind = match ((file.external_attributes() >> 16) & FILE_TYPE, named) {
+    let kind = match ((member.external_attributes() >> 16) & FILE_TYPE, named) {
         (0, named) => named,
         (REGULAR, Kind::File) => Kind::File,
         (DIRECTORY, Kind::Directory) => Kind::Directory,
         (SYMLINK, _) => return Err(ArchiveError::Symlink(shown())),
         _ => return Err(ArchiveError::Special(shown())),
     };
-    if kind == Kind::Directory && file.size() != 0 {
+    if kind == Kind::Directory && member.size() != 0 {
         return Err(ArchiveError::Special(shown()));
     }
     let path = RelativePath::new(bytes);

@@ -2,10 +2,10 @@
 
 use std::io::{Cursor, Read};
 
-use zip::read::{ArchiveOffset, Config, ZipFile};
-use zip::result::ZipError;
+use zip::read::{ArchiveOffset, Config, ZipFileEntry};
 use zip::{CompressionMethod, ZipArchive};
 
+use super::end_record::{END_SIZE, ENTRY, EndRecord};
 use super::error::ArchiveError;
 use super::{ArchiveLimits, MAX_RATIO, RATIO_MATTERS_FROM, names};
 use crate::path::RelativePath;
@@ -36,7 +36,6 @@ type Reader<'a> = Cursor<&'a [u8]>;
 /// Unpacks `bytes`. No two of the members that are returned get in each other's way.
 pub(crate) fn read(bytes: &[u8], limits: &ArchiveLimits) -> Result<Vec<Entry>, ArchiveError> {
     judge_end_record(bytes, limits)?;
-    // The archive begins at the first byte: one that is found behind something else has two readings.
     let config = Config {
         archive_offset: ArchiveOffset::Known(0),
     };
@@ -45,58 +44,59 @@ pub(crate) fn read(bytes: &[u8], limits: &ArchiveLimits) -> Result<Vec<Entry>, A
     if archive.has_duplicate_names() {
         return Err(ArchiveError::Duplicate);
     }
-    judge_directory(&mut archive, limits)?;
+    judge_directory(&archive, limits)?;
     archive
         .validate_header_consistency()
         .map_err(ArchiveError::unreadable)?;
     let mut entries = Vec::with_capacity(archive.len());
     for index in 0..archive.len() {
-        let file = archive.by_index(index).map_err(ArchiveError::unreadable)?;
-        entries.push(unpack(file)?);
+        entries.push(unpack(&mut archive, index)?);
     }
     names::check_conflicts(&entries)?;
     Ok(entries)
 }
 
-/// Judges the announced number of members before the crate reads that many, and insists that the end
-/// record is the end, so that there is only one place where a directory can be.
+/// Judges the announced number of members before the crate reads that many, and leaves it no choice.
 ///
-/// PKWARE's APPNOTE.TXT, sections 4.3.15 and 4.3.16, for the two records that are looked at.
+/// The crate looks for an earlier end record when it does not like the last one, and for a directory
+/// elsewhere when there is none in the announced place. Then what was judged here would not be what
+/// is read there. So the end record must be the last thing in the archive, and the directory must
+/// fill exactly the space in front of it.
 fn judge_end_record(bytes: &[u8], limits: &ArchiveLimits) -> Result<(), ArchiveError> {
-    let (rest, record) = bytes
-        .split_last_chunk::<END_SIZE>()
-        .ok_or(ArchiveError::NotAnArchive)?;
-    if !record.starts_with(END) || !record.ends_with(NO_COMMENT) {
-        return Err(ArchiveError::NoEndRecord);
-    }
-    let announced = usize::from(u16::from_le_bytes([record[10], record[11]]));
-    let points_to_64_bit = rest
-        .last_chunk::<LOCATOR64_SIZE>()
-        .is_some_and(|locator| locator.starts_with(LOCATOR64));
-    if points_to_64_bit || announced == usize::from(u16::MAX) {
+    let record = EndRecord::parse(bytes)?;
+    if record.is_64_bit {
         return Err(ArchiveError::Zip64);
     }
-    if announced > limits.entries {
+    if record.part != 0 || record.directory_part != 0 || record.entries != record.entries_here {
+        return Err(ArchiveError::SeveralParts);
+    }
+    if record.entries > limits.entries {
         return Err(ArchiveError::TooManyEntries {
-            announced,
+            announced: record.entries,
             limit: limits.entries,
         });
     }
-    Ok(())
+    let (body, _record) = bytes.split_at(bytes.len() - END_SIZE);
+    let directory = body.split_at_checked(record.directory_start);
+    match directory.map(|(_members, directory)| directory) {
+        Some([]) if record.entries == 0 && record.directory_size == 0 => Ok(()),
+        Some(directory)
+            if directory.len() == record.directory_size && directory.starts_with(ENTRY) =>
+        {
+            Ok(())
+        }
+        _ => Err(ArchiveError::MisplacedDirectory),
+    }
 }
 
 /// Judges everything that the directory says, before anything is unpacked.
 fn judge_directory(
-    archive: &mut ZipArchive<Reader<'_>>,
+    archive: &ZipArchive<Reader<'_>>,
     limits: &ArchiveLimits,
 ) -> Result<(), ArchiveError> {
     let mut unpacked = 0_u64;
     for index in 0..archive.len() {
-        let file = archive
-            .by_index_raw(index)
-            .map_err(ArchiveError::unreadable)?;
-        judge_member(&file)?;
-        unpacked = unpacked.saturating_add(file.size());
+        unpacked = unpacked.saturating_add(facts(archive, index)?.size());
     }
     if unpacked > limits.unpacked {
         return Err(ArchiveError::TooLarge {
@@ -104,21 +104,31 @@ fn judge_directory(
             limit: limits.unpacked,
         });
     }
-    Ok(())
+    (0..archive.len()).try_for_each(|index| judge_member(&facts(archive, index)?))
 }
 
-fn judge_member(file: &ZipFile<'_, Reader<'_>>) -> Result<(), ArchiveError> {
-    let shown = || text::escape(file.name_raw());
-    if file.encrypted() {
+/// What the directory says about a member.
+fn facts<'a>(
+    archive: &'a ZipArchive<Reader<'_>>,
+    index: usize,
+) -> Result<ZipFileEntry<'a>, ArchiveError> {
+    archive
+        .by_index_data(index)
+        .map_err(ArchiveError::unreadable)
+}
+
+fn judge_member(member: &ZipFileEntry<'_>) -> Result<(), ArchiveError> {
+    let shown = || text::escape(member.name_raw());
+    if member.encrypted() {
         return Err(ArchiveError::Encrypted(shown()));
     }
-    if ![CompressionMethod::Stored, CompressionMethod::Deflated].contains(&file.compression()) {
+    if ![CompressionMethod::Stored, CompressionMethod::Deflated].contains(&member.compression()) {
         return Err(ArchiveError::Method {
             name: shown(),
-            method: file.compression().to_string(),
+            method: member.compression().to_string(),
         });
     }
-    let (packed, unpacked) = (file.compressed_size(), file.size());
+    let (packed, unpacked) = (member.compressed_size(), member.size());
     if unpacked > RATIO_MATTERS_FROM && unpacked > packed.saturating_mul(MAX_RATIO) {
         return Err(ArchiveError::Bomb {
             name: shown(),
@@ -126,23 +136,24 @@ fn judge_member(file: &ZipFile<'_, Reader<'_>>) -> Result<(), ArchiveError> {
             packed,
         });
     }
-    Ok(())
+    names::classify(member).map(drop)
 }
 
 /// Never yields more than the directory announced, nor less: one byte more is enough to know that
 /// the announcement was a lie.
-fn unpack(mut file: ZipFile<'_, Reader<'_>>) -> Result<Entry, ArchiveError> {
-    let (path, kind) = names::classify(&file)?;
-    let announced = file.size();
+fn unpack(archive: &mut ZipArchive<Reader<'_>>, index: usize) -> Result<Entry, ArchiveError> {
+    let (path, kind) = names::classify(&facts(archive, index)?)?;
+    let mut member = archive.by_index(index).map_err(ArchiveError::unreadable)?;
+    let announced = member.size();
     let mut content = Vec::new();
-    let read = file
+    let read = member
         .by_ref()
         .take(announced.saturating_add(1))
         .read_to_end(&mut content);
     if let Err(error) = read {
         return Err(ArchiveError::DamagedMember {
             name: path.to_string(),
-            reason: ZipError::from(error).to_string(),
+            reason: text::escape(error.to_string().as_bytes()),
         });
     }
     if content.len() as u64 != announced {
@@ -157,11 +168,3 @@ fn unpack(mut file: ZipFile<'_, Reader<'_>>) -> Result<Entry, ArchiveError> {
         content,
     })
 }
-
-/// Begins the end record, which is this long without a comment and then ends with a length of zero.
-const END: &[u8] = b"PK\x05\x06";
-const END_SIZE: usize = 22;
-const NO_COMMENT: &[u8] = &[0, 0];
-/// Begins the record, in front of the end record, that points to a 64-bit end record.
-const LOCATOR64: &[u8] = b"PK\x06\x07";
-const LOCATOR64_SIZE: usize = 20;

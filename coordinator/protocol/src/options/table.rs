@@ -28,12 +28,12 @@ pub struct LongOption {
 
 /// Every long option, those included that no client may use: they are known, to be refused by name.
 pub const LONG: &[LongOption] = &[
-    optional("build-as"),
     none("all-modules"),
     none("benchmark-sdt"),
     required("benchmark-sdt-loops"),
     required("benchmark-sdt-threads"),
     none("bpf"),
+    optional("build-as"),
     none("check-version"),
     none("clean-cache"),
     none("client-options"),

@@ -1,0 +1,63 @@
+//! Command lines, announcements and frames for the corpus; their promises are tested beside the code.
+
+use crate::Seed;
+
+pub(crate) fn options() -> Vec<Seed<()>> {
+    vec![
+        ("hello", b"-e\0probe begin { exit() }".to_vec(), ()),
+        (
+            "bundle",
+            b"-vvp4\0--vp\x00010\0script.stp\0--\0-x".to_vec(),
+            (),
+        ),
+        (
+            "abbreviated",
+            b"--priv=stapusr\0--colo\0--comp\x004.8".to_vec(),
+            (),
+        ),
+        ("ambiguous", b"--rlimit=1\0--dump".to_vec(), ()),
+        ("empty-values", b"-e\0\0-c\0\0--vp=".to_vec(), ()),
+        ("unknown", b"-Z\0--no-such=1\0-vZp4".to_vec(), ()),
+        ("missing-value", b"x.stp\0-p".to_vec(), ()),
+        ("value-is-a-separator", b"-e\0--\0-p\0-v".to_vec(), ()),
+        (
+            "operands-like-options",
+            b"x.stp\0-p9\0-\0--\0--\0-e".to_vec(),
+            (),
+        ),
+        ("not-text", b"-e\xff\xfe\0--\xff=\0-\xff".to_vec(), ()),
+    ]
+}
+
+pub(crate) fn announcements() -> Vec<Seed<()>> {
+    vec![
+        (
+            "stock",
+            b"sysinfo=6.12.1 x86_64\0optinfo=\0version=5.1\0certinfo=00:cc:1b:64:0d".to_vec(),
+            (),
+        ),
+        (
+            "nonsense-version",
+            b"sysinfo=x86_64\0version=abc".to_vec(),
+            (),
+        ),
+        (
+            "control-characters",
+            b"SYSINFO=\x1b[2J\nx\0version=\xff".to_vec(),
+            (),
+        ),
+        ("no-sysinfo", b"version=5.1\0=\0==".to_vec(), ()),
+        ("endless", b"sysinfo=x\0".repeat(100), ()),
+    ]
+}
+
+pub(crate) fn frames() -> Vec<Seed<()>> {
+    vec![
+        ("probe", b"\xff\0\0\0\0".to_vec(), ()),
+        ("small-pieces", b"\0\0\0\0\x04bodyand more".to_vec(), ()),
+        ("one-piece", b"\xff\0\0\0\x04body".to_vec(), ()),
+        ("negative", b"\x03\xff\xff\xff\xff".to_vec(), ()),
+        ("too-large", b"\x03\x7f\xff\xff\xffx".to_vec(), ()),
+        ("cut-short", b"\x01\0\0\0\x0abody".to_vec(), ()),
+    ]
+}
