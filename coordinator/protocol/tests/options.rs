@@ -168,6 +168,17 @@ fn unknown_options_are_kept_as_they_were_written() {
 }
 
 #[test]
+fn a_dash_among_letters_is_not_spelled_as_a_separator() {
+    let error = parse(&words(&["-v-p4"])).unwrap_err();
+    assert_eq!(error, OptionError::StrayDash("-v-p4".to_owned()));
+    assert_eq!(
+        line(&["-e-"]).items,
+        [short('e', Some("-"))],
+        "in a value it is fine"
+    );
+}
+
+#[test]
 fn the_full_spelling_is_what_clients_forward() {
     assert_eq!(
         spelled(&[
@@ -241,7 +252,7 @@ fn every_long_option_is_read_as_the_table_says() {
 fn word() -> impl Strategy<Value = Vec<u8>> {
     let name = prop::sample::select(LONG);
     prop_oneof![
-        3 => "-[a-zA-Z:]{1,4}[0-9]{0,2}".prop_map(String::into_bytes),
+        3 => "-[a-zA-Z:-]{1,4}[0-9]{0,2}".prop_map(String::into_bytes),
         3 => (name, 1..30_usize, prop::option::of("[a-z=-]{0,4}")).prop_map(|(option, cut, value)| {
             let name = &option.name[..cut.min(option.name.len())];
             let value = value.map(|value| format!("={value}")).unwrap_or_default();

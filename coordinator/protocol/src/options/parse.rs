@@ -24,6 +24,10 @@ pub enum OptionError {
     /// A long option with `=`, which takes no value.
     #[error("{0} does not take an argument")]
     UnexpectedValue(String),
+    /// A dash behind the first letter of a word of short options. It is no letter, and on its own it
+    /// would turn into a separator.
+    #[error("{0} has a dash among its letters, and there is no such option")]
+    StrayDash(String),
     /// The beginning of several long options.
     #[error("{given} could be {}; write the option in full", candidates.join(" or "))]
     Ambiguous {
@@ -59,7 +63,7 @@ pub fn parse_ordered(arguments: &[Vec<u8>], order: Order) -> Result<CommandLine,
             line.items
                 .push(parse_long(word, long, || words.next().cloned())?);
         } else {
-            parse_bundle(&word[1..], &mut line.items, || words.next().cloned())?;
+            parse_bundle(word, &mut line.items, || words.next().cloned())?;
         }
     }
     Ok(line)
@@ -67,13 +71,15 @@ pub fn parse_ordered(arguments: &[Vec<u8>], order: Order) -> Result<CommandLine,
 
 /// `-vvp4`: letters without values, up to one that takes the rest of the word, or the next one.
 fn parse_bundle(
-    mut letters: &[u8],
+    word: &[u8],
     items: &mut Vec<Item>,
     next_word: impl FnOnce() -> Option<Vec<u8>>,
 ) -> Result<(), OptionError> {
+    let mut letters = &word[1..];
     while let Some((letter, rest)) = letters.split_first() {
         letters = rest;
         match short_arity(*letter) {
+            None if *letter == b'-' => return Err(OptionError::StrayDash(text::escape(word))),
             None => items.push(Item::Unknown(vec![b'-', *letter])),
             Some(Arity::Required) => {
                 let letter = char::from(*letter);

@@ -18,6 +18,7 @@ pub(crate) fn options() -> Vec<Seed<()>> {
         ("ambiguous", b"--rlimit=1\0--dump".to_vec(), ()),
         ("empty-values", b"-e\0\0-c\0\0--vp=".to_vec(), ()),
         ("unknown", b"-Z\0--no-such=1\0-vZp4".to_vec(), ()),
+        ("dash-among-letters", b"-v-p4\0x\0--\0-g".to_vec(), ()),
         ("missing-value", b"x.stp\0-p".to_vec(), ()),
         ("value-is-a-separator", b"-e\0--\0-p\0-v".to_vec(), ()),
         (
