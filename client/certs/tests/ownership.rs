@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 use stap_certs::{
-    ClientDatabase, DatabaseError, Identity, OwnerRule, ServerDatabase, authorize_own,
+    Certificate, ClientDatabase, DatabaseError, Identity, OwnerRule, ServerDatabase, authorize_own,
 };
 use tempfile::TempDir;
 
@@ -290,4 +290,31 @@ fn a_good_pair_is_served_from_a_directory_that_cannot_be_written() {
     fs::remove_file(scene.server().join("stap.cert")).unwrap();
     let lines = as_stranger(|| scene.start()).unwrap_err().lines();
     assert!(lines[0].contains(".lock': Permission denied"), "{lines:?}");
+}
+
+/// What root adds to a user's database is root's, and the user is told so; he is not locked out.
+#[test]
+fn root_can_add_to_the_database_of_a_user_without_locking_him_out() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::served();
+    fs::remove_file(scene.client().join(".lock")).unwrap();
+    give_away(&scene.client());
+    give_away(&scene.server());
+    for name in ["stap.key", "stap.cert", ".lock"] {
+        give_away(&scene.server().join(name));
+    }
+    let certificate = fs::read(scene.server().join("stap.cert")).unwrap();
+    let certificate = Certificate::from_der(&certificate).unwrap();
+    ClientDatabase::open_or_create(&scene.client())
+        .unwrap()
+        .add(&certificate)
+        .unwrap();
+
+    let lines = as_stranger(|| scene.refusal(OwnerRule::EffectiveUser));
+    assert!(lines[0].contains(&format!(
+        "must be owned by {STRANGER}\n  try: chown {STRANGER} '"
+    )));
+    as_stranger(|| scene.start()).unwrap();
 }

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RawMode, fchmod, flock, fsync, openat, renameat,
+    AtFlags, FlockOperation, Mode, OFlags, RawMode, fchmod, fchown, flock, fsync, openat, renameat,
     unlinkat,
 };
 use rustix::io::Errno;
-use rustix::process::geteuid;
+use rustix::process::{Uid, geteuid};
 
 use super::{Directory, is_regular, stat};
 use crate::error::DatabaseError;
@@ -41,17 +41,47 @@ const NEW_NAME: &str = ".new";
 impl Directory {
     /// Waits for the right to change this directory, and clears what an interrupted writer left.
     pub(crate) fn lock(&self) -> Result<Lock, DatabaseError> {
-        let path = self.file_path(LOCK_NAME);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let fd = openat(&self.fd, LOCK_NAME, flags | OFlags::CLOEXEC, SECRET)
-            .map_err(|errno| DatabaseError::io("open", &path, errno))?;
-        if !is_regular(&stat(&fd, &path)?) {
-            return Err(DatabaseError::io("lock", &path, Errno::INVAL));
-        }
+        let fd = self.lock_file()?;
         self.wait_for(&fd, LOCK_PATIENCE)?;
         let lock = Lock { _held: fd };
         self.remove(&lock, NEW_NAME)?;
         Ok(lock)
+    }
+
+    fn lock_file(&self) -> Result<OwnedFd, DatabaseError> {
+        let path = self.file_path(LOCK_NAME);
+        let failed = |errno| DatabaseError::io("open", &path, errno);
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match openat(
+            &self.fd,
+            LOCK_NAME,
+            flags | OFlags::CREATE | OFlags::EXCL,
+            SECRET,
+        ) {
+            Ok(fd) => {
+                self.give_to_owner(&fd)?;
+                Ok(fd)
+            }
+            Err(Errno::EXIST) => {
+                let fd = openat(&self.fd, LOCK_NAME, flags, SECRET).map_err(failed)?;
+                if is_regular(&stat(&fd, &path)?) {
+                    Ok(fd)
+                } else {
+                    Err(failed(Errno::INVAL))
+                }
+            }
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// A lock that root makes in a user's directory must not lock its owner out.
+    fn give_to_owner(&self, new_lock: &OwnedFd) -> Result<(), DatabaseError> {
+        let owner = stat(&self.fd, &self.path)?.st_uid;
+        if !geteuid().is_root() || owner == 0 {
+            return Ok(());
+        }
+        fchown(new_lock, Some(Uid::from_raw(owner)), None)
+            .map_err(|errno| DatabaseError::io("give away", &self.file_path(LOCK_NAME), errno))
     }
 
     fn wait_for(&self, fd: &OwnedFd, patience: Duration) -> Result<(), DatabaseError> {
