@@ -117,12 +117,6 @@ impl RelativePath {
         let conflict = |pair: &&[&'a Self]| pair[0] == pair[1] || pair[0].is_above(pair[1]);
         sorted.windows(2).find(conflict).map(|pair| pair[0])
     }
-
-    /// Every directory above it, nearest last: `a` and `a/b` for `a/b/c`.
-    pub fn parents(&self) -> impl Iterator<Item = &[u8]> {
-        let slashes = self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        slashes.map(|(at, _)| &self.0[..at])
-    }
 }
 
 impl FileName {
@@ -284,13 +278,6 @@ mod tests {
             FileName::try_from("stap_1.ko").unwrap().as_bytes(),
             b"stap_1.ko"
         );
-    }
-
-    #[test]
-    fn parents_are_listed_from_the_top() {
-        let path = RelativePath::try_from("a/b/c").unwrap();
-        let parents: Vec<_> = path.parents().collect();
-        assert_eq!(parents, [&b"a"[..], b"a/b"]);
     }
 
     #[test]

@@ -33,26 +33,6 @@ pub fn escape(bytes: &[u8]) -> String {
     line
 }
 
-/// Returns `bytes` as text without control characters, for output whose lines must stay as they are
-/// (`\n` and `\t` are kept).
-#[must_use]
-pub fn printable_lines(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '\n' | '\t' => text.push(character),
-                other => push_escaped(&mut text, other),
-            }
-        }
-        chunk
-            .invalid()
-            .iter()
-            .for_each(|byte| push_byte(&mut text, *byte));
-    }
-    text
-}
-
 /// Returns `output` with every mention of one of `directories` replaced by `<server>`.
 ///
 /// A mention is the whole directory, not a longer name that happens to start with it, and longer
