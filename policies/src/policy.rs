@@ -159,10 +159,10 @@ pub struct Request {
     pub compressed: Size<KIB, { 64 * MIB }>,
     /// Bytes when unpacked.
     pub unpacked: Size<KIB, { 128 * MIB }>,
-    /// Script and tapset files.
-    pub files: Count<1, 100_000>,
-    /// Arguments for stap.
-    pub arguments: Count<1, 65536>,
+    /// Script and tapset files; the most that one jail takes, with some of its own.
+    pub files: Count<1, 16_000>,
+    /// Arguments for stap; the most that one jail takes, with some of the server's.
+    pub arguments: Count<1, 4_000>,
 }
 
 /// How many requests are taken in at the same time.

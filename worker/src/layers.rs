@@ -43,6 +43,17 @@ pub enum LayerError {
         /// Each layer with the reason and the remedy.
         missing: Vec<String>,
     },
+    /// Nothing keeps a job from the files of the server's user.
+    #[error(
+        "this host gives neither the layer mount ({mount}) nor the layer landlock ({landlock}); \
+         without either, every job could read the server's files"
+    )]
+    Open {
+        /// Why there is no mount namespace.
+        mount: String,
+        /// Why there is no Landlock.
+        landlock: String,
+    },
     /// A job would run as root.
     #[error(
         "a worker that root started gives each job a uid of its own, and cannot here ({0}); start \
@@ -128,6 +139,13 @@ impl InForce {
             let (class, missing) = (class.to_owned(), decision.missing);
             return Err(LayerError::Missing { class, missing });
         }
+        if ![Layer::Mount, Layer::Landlock]
+            .iter()
+            .any(|layer| decision.layers.contains(layer))
+        {
+            let (mount, landlock) = (decision.detail("mount"), decision.detail("landlock"));
+            return Err(LayerError::Open { mount, landlock });
+        }
         let hierarchy = hierarchy.ok().filter(|_| demands.cgroup != Demand::Off);
         Ok(Self {
             layers: decision.layers,
@@ -161,7 +179,7 @@ impl Decision {
         let found = match (probe, missing_need) {
             (None, _) => Err("stap-jail says nothing about it".to_owned()),
             (Some(_), Some(need)) => Err(format!("it rests on the layer {need}, which is absent")),
-            (Some(probe), None) if probe.available => Ok(probe.detail.clone()),
+            (Some(probe), None) if probe.available => Ok(in_force(probe)),
             (Some(probe), None) if probe.remedy.is_empty() => Err(probe.detail.clone()),
             (Some(probe), None) => Err(format!("{}; {}", probe.detail, probe.remedy)),
         };
@@ -192,6 +210,16 @@ impl Decision {
     fn detail(&self, name: &str) -> String {
         let layer = self.report.iter().find(|layer| layer.name == name);
         layer.map(|layer| layer.detail.clone()).unwrap_or_default()
+    }
+}
+
+/// What holds for jobs; the probe's own jail had a uid and limits of its own.
+fn in_force(probe: &ProbedLayer) -> String {
+    match probe.layer {
+        Layer::SlotUid => "one for each slot, from the policy's uid-base on".to_owned(),
+        Layer::User => "nothing but the job's own user maps to the host".to_owned(),
+        Layer::Rlimits => "as the policy's limits say, for each process".to_owned(),
+        _ => probe.detail.clone(),
     }
 }
 
@@ -267,6 +295,16 @@ mod tests {
     fn a_layer_goes_with_the_one_that_it_rests_on() {
         let in_force = decide("personal", &[Layer::Pid], false).unwrap();
         assert!(!in_force.layers.contains(&Layer::Proc));
+    }
+
+    #[test]
+    fn one_of_the_two_layers_that_hide_files_is_always_required() {
+        let both = [Layer::Mount, Layer::Landlock];
+        let error = decide("personal", &both, false).expect_err("all files are open");
+        assert!(matches!(error, LayerError::Open { .. }));
+        for one in both {
+            assert!(decide("personal", &[one], false).is_ok(), "without {one}");
+        }
     }
 
     #[test]

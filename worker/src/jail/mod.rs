@@ -169,6 +169,13 @@ impl Jail {
         let InForce {
             layers, hierarchy, ..
         } = in_force;
+        // Older versions let a job cut other people's files; a mount namespace hides those anyway.
+        let alone = !layers.contains(&Layer::Mount);
+        let landlock_floor = if alone {
+            landlock_floor.max(LANDLOCK_ALONE)
+        } else {
+            landlock_floor
+        };
         Self {
             program,
             layers,
@@ -285,6 +292,8 @@ fn unusual(error: plan::PathError) -> Fault {
     Fault::Io("naming a workspace", io::Error::other(error))
 }
 
+/// The first version of Landlock that is a boundary without a mount namespace (Linux 6.2).
+const LANDLOCK_ALONE: u32 = 3;
 const CPU_SPARE: Duration = Duration::from_secs(2);
 /// Threads reserve address space that they never use, so a bound on it must be looser than one on
 /// memory.
