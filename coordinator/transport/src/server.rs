@@ -30,6 +30,8 @@ pub struct ServerStream<S> {
     tls: TlsStream<S>,
     deadlines: Deadlines,
     accepted: Instant,
+    /// How much arrived behind the request.
+    surplus: usize,
 }
 
 /// What a client sent.
@@ -138,6 +140,7 @@ impl Acceptor {
                 tls,
                 deadlines: *deadlines,
                 accepted,
+                surplus: 0,
             }),
             Ok(Err((error, stream))) => {
                 drain(stream, AFTER_FAILED_HANDSHAKE).await;
@@ -177,11 +180,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
         }
     }
 
-    /// Waits until the client has gone away, while its job runs. What it still sends is thrown away.
-    /// Can be dropped and called again.
+    /// Waits until the client has gone away, while its job runs. What it still sends is thrown away,
+    /// up to a bound: a client that goes on talking is not waiting for an answer. Can be dropped and
+    /// called again.
     pub async fn gone(&mut self) {
         let mut buffer = vec![0; CHUNK];
-        while let Ok(1..) = self.tls.read(&mut buffer).await {}
+        while self.surplus < MAX_SURPLUS {
+            match self.tls.read(&mut buffer).await {
+                Ok(count @ 1..) => self.surplus += count,
+                Ok(0) | Err(_) => return,
+            }
+        }
     }
 
     /// Sends the reply, ends the stream and waits, within bounds, for the client to do the same.
@@ -242,6 +251,9 @@ struct Drain {
     idle: Duration,
     whole: Duration,
 }
+
+/// Stock clients send nothing behind their request.
+const MAX_SURPLUS: usize = 1 << 20;
 
 /// A client with a request above our limit sends all of it before it reads why it is refused.
 const MAX_DRAINED: usize = 256 << 20;

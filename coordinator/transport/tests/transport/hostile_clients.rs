@@ -275,6 +275,23 @@ async fn a_client_that_leaves_during_the_compile_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_on_talking_during_the_compile_is_taken_for_gone() {
+    let (mut client, mut server) = connected().await;
+    let talking = async {
+        client.write_all(b"\0\0\0\x04body").await.unwrap();
+        while client.write_all(&[b'x'; 1000]).await.is_ok() {}
+    };
+    let waiting = async {
+        server.read_request(MAX_REQUEST).await.unwrap();
+        server.gone().await;
+    };
+    tokio::select! {
+        () = talking => panic!("the client talks for ever"),
+        () = waiting => {}
+    }
+}
+
+#[tokio::test]
 async fn a_client_of_tls_1_2_is_served() {
     let identity = Identity::new();
     let (near, far) = duplex(PIPE);
