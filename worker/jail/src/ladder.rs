@@ -17,6 +17,18 @@ mod no_new_privs;
 mod proc;
 mod rlimits;
 mod root;
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
+mod seccomp;
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
+#[path = "ladder/no_seccomp.rs"]
 mod seccomp;
 mod session;
 mod workspace;
@@ -61,86 +73,27 @@ enum When {
     Without(Layer),
 }
 
+#[rustfmt::skip]
 const LADDER: &[Rung] = &[
     // Nothing that the worker left open reaches the job.
-    rung(
-        "descriptors",
-        Stage::Launcher,
-        When::Always,
-        descriptors::shed,
-    ),
+    rung("descriptors", Stage::Launcher, When::Always, descriptors::shed),
     // Where there is no pid namespace to do it, the launcher must be able to find all of the job's.
-    rung(
-        "adopt",
-        Stage::Launcher,
-        When::Without(Layer::Pid),
-        adopt::orphans,
-    ),
+    rung("adopt", Stage::Launcher, When::Without(Layer::Pid), adopt::orphans),
     // Root is gone before anything is built, so that what follows is the same with and without it.
-    rung(
-        "slot-uid",
-        Stage::Launcher,
-        When::With(Layer::SlotUid),
-        identity::take_slot,
-    ),
-    rung(
-        "unprivileged",
-        Stage::Launcher,
-        When::Always,
-        identity::refuse_root,
-    ),
+    rung("slot-uid", Stage::Launcher, When::With(Layer::SlotUid), identity::take_slot),
+    rung("unprivileged", Stage::Launcher, When::Always, identity::refuse_root),
     // The user namespace comes first: its capabilities are what the other namespaces need.
-    rung(
-        "user",
-        Stage::Launcher,
-        When::With(Layer::User),
-        namespaces::user,
-    ),
-    rung(
-        "mount",
-        Stage::Launcher,
-        When::With(Layer::Mount),
-        namespaces::mount,
-    ),
-    rung(
-        "pid",
-        Stage::Launcher,
-        When::With(Layer::Pid),
-        namespaces::pid,
-    ),
-    rung(
-        "net",
-        Stage::Launcher,
-        When::With(Layer::Net),
-        namespaces::net,
-    ),
-    rung(
-        "ipc",
-        Stage::Launcher,
-        When::With(Layer::Ipc),
-        namespaces::ipc,
-    ),
-    rung(
-        "uts",
-        Stage::Launcher,
-        When::With(Layer::Uts),
-        namespaces::uts,
-    ),
-    rung(
-        "cgroup",
-        Stage::Launcher,
-        When::With(Layer::CgroupNamespace),
-        namespaces::cgroup,
-    ),
+    rung("user", Stage::Launcher, When::With(Layer::User), namespaces::user),
+    rung("mount", Stage::Launcher, When::With(Layer::Mount), namespaces::mount),
+    rung("pid", Stage::Launcher, When::With(Layer::Pid), namespaces::pid),
+    rung("net", Stage::Launcher, When::With(Layer::Net), namespaces::net),
+    rung("ipc", Stage::Launcher, When::With(Layer::Ipc), namespaces::ipc),
+    rung("uts", Stage::Launcher, When::With(Layer::Uts), namespaces::uts),
+    rung("cgroup", Stage::Launcher, When::With(Layer::CgroupNamespace), namespaces::cgroup),
     // From here on this is pid 1 of the job's namespace.
     rung("session", Stage::Init, When::Always, session::leave),
     rung("root", Stage::Init, When::With(Layer::Mount), root::build),
-    rung(
-        "devices",
-        Stage::Init,
-        When::With(Layer::Mount),
-        devices::show,
-    ),
+    rung("devices", Stage::Init, When::With(Layer::Mount), devices::show),
     // A /proc can be mounted only while the host's is still in view: the kernel compares them.
     rung("proc", Stage::Init, When::With(Layer::Proc), proc::mount),
     rung("workspace", Stage::Init, When::Always, workspace::make),
@@ -148,41 +101,16 @@ const LADDER: &[Rung] = &[
     rung("files", Stage::Init, When::Always, workspace::fill),
     rung("handover", Stage::Init, When::Always, workspace::hand_over),
     rung("enter", Stage::Init, When::With(Layer::Mount), enter::pivot),
-    rung(
-        "rlimits",
-        Stage::Init,
-        When::With(Layer::Rlimits),
-        rlimits::lower,
-    ),
+    rung("rlimits", Stage::Init, When::With(Layer::Rlimits), rlimits::lower),
     // The last thing done with capabilities was the pivot.
-    rung(
-        "capabilities",
-        Stage::Init,
-        When::With(Layer::Capabilities),
-        capabilities::drop_all,
-    ),
-    rung(
-        "no-new-privs",
-        Stage::Init,
-        When::With(Layer::NoNewPrivs),
-        no_new_privs::promise,
-    ),
+    rung("capabilities", Stage::Init, When::With(Layer::Capabilities), capabilities::drop_all),
+    rung("no-new-privs", Stage::Init, When::With(Layer::NoNewPrivs), no_new_privs::promise),
     // Needs the promise, and paths as the job sees them.
-    rung(
-        "landlock",
-        Stage::Init,
-        When::With(Layer::Landlock),
-        landlock::restrict,
-    ),
+    rung("landlock", Stage::Init, When::With(Layer::Landlock), landlock::restrict),
     rung("hide", Stage::Init, When::Always, hide::from_the_job),
     // From here on this is the process that becomes the job. The filter comes last, because it
     // forbids most of what the rungs above do.
-    rung(
-        "seccomp",
-        Stage::Job,
-        When::With(Layer::Seccomp),
-        seccomp::filter,
-    ),
+    rung("seccomp", Stage::Job, When::With(Layer::Seccomp), seccomp::filter),
     rung("announce", Stage::Job, When::Always, execute::announce),
     rung("execute", Stage::Job, When::Always, execute::become_the_job),
 ];

@@ -187,6 +187,9 @@ pub enum PlanError {
     /// A view or workspace that only a mount namespace can give.
     #[error("{0} needs the layer mount, which the plan leaves out")]
     NeedsMount(&'static str),
+    /// A bind at a place that the jail itself fills.
+    #[error("{0:?} cannot be shown: the job has its own {1}")]
+    Covered(PathBuf, &'static str),
     /// Files and nowhere to put them.
     #[error("the plan has files and no workspace for them")]
     NoWorkspace,
@@ -310,15 +313,16 @@ impl JailPlan {
     }
 
     fn judge_mount(&self) -> Result<(), PlanError> {
-        let private = matches!(self.workspace.place, Place::Tmpfs { .. });
+        let on_disk = matches!(self.workspace.place, Place::Directory(_));
+        let in_memory = matches!(self.workspace.place, Place::Tmpfs { .. });
         if self.wants(Layer::Mount) {
-            return if private {
-                Ok(())
-            } else {
+            return if on_disk {
                 Err(PlanError::NeedsTmpfs)
+            } else {
+                self.judge_places()
             };
         }
-        if private {
+        if in_memory {
             return Err(PlanError::NeedsMount("a workspace in memory"));
         }
         if self.view.root.as_path() != Path::new("/") {
@@ -330,19 +334,27 @@ impl JailPlan {
         }
         Ok(())
     }
+
+    /// A bind below what is mounted later would not be seen, and nobody would know why.
+    fn judge_places(&self) -> Result<(), PlanError> {
+        for target in self.view.binds.iter().map(|bind| bind.target.as_path()) {
+            let own = OWN_PLACES.into_iter().find(|own| target.starts_with(own));
+            if let Some(own) = own {
+                return Err(PlanError::Covered(target.to_owned(), own));
+            }
+        }
+        Ok(())
+    }
 }
+
+/// What the jail mounts itself, over anything that a plan would show there.
+const OWN_PLACES: [&str; 4] = [WORKSPACE, "/tmp", "/dev", "/proc"];
 
 fn at_most(what: &'static str, count: usize, most: usize) -> Result<(), PlanError> {
     if count > most {
         return Err(PlanError::TooMany { what, count, most });
     }
     Ok(())
-}
-
-impl From<&JailPath> for PathBuf {
-    fn from(path: &JailPath) -> Self {
-        path.as_path().to_owned()
-    }
 }
 
 #[cfg(test)]

@@ -9,12 +9,13 @@ mod calls;
 
 use std::collections::BTreeMap;
 
+use libc::c_long;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
 };
 
-use self::calls::{ALLOWED, NAMESPACE_FLAGS, REFUSED, TERMINAL_QUERIES};
+use self::calls::{ALLOWED, ALLOWED_HERE, NAMESPACE_FLAGS, REFUSED, TERMINAL_QUERIES};
 use super::{Climb, Fault};
 use crate::layer::Layer;
 
@@ -33,7 +34,7 @@ pub(super) fn filter(climb: &mut Climb) -> Result<(), Fault> {
     }
     climb.hold(
         Layer::Seccomp,
-        format!("{} system calls are left", ALLOWED.len()),
+        format!("{} system calls are left", allowed().count()),
     );
     Ok(())
 }
@@ -41,16 +42,25 @@ pub(super) fn filter(climb: &mut Climb) -> Result<(), Fault> {
 /// Allows what is listed; anything else does not exist. `clone3` is not listed: its flags lie in
 /// memory where no filter can look, and without it `clone` is used.
 fn known_calls(machine: TargetArch) -> Result<BpfProgram, seccompiler::Error> {
-    let mut rules: BTreeMap<_, _> = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: BTreeMap<_, _> = allowed().map(|call| (call, Vec::new())).collect();
     // On a terminal or device other requests would be a way out of the jail.
     rules.insert(
         libc::SYS_ioctl,
         any_of(1, &SeccompCmpOp::Eq, TERMINAL_QUERIES)?,
     );
+    // Of other processes' limits only pid 1's could be meant, and lowering those would end the jail.
+    rules.insert(
+        libc::SYS_prlimit64,
+        any_of(0, &SeccompCmpOp::Eq, &[OWN_PROCESS])?,
+    );
     // For the installation of the second filter, which then refuses it to the job.
     rules.insert(libc::SYS_seccomp, Vec::new());
     let absent = SeccompAction::Errno(errno(libc::ENOSYS));
     Ok(SeccompFilter::new(rules, absent, SeccompAction::Allow, machine)?.try_into()?)
+}
+
+fn allowed() -> impl Iterator<Item = c_long> {
+    ALLOWED.iter().chain(ALLOWED_HERE).copied()
 }
 
 fn refused_calls(machine: TargetArch) -> Result<BpfProgram, seccompiler::Error> {
@@ -86,6 +96,9 @@ fn refused(cause: impl std::error::Error) -> Fault {
     Fault::unfit(format!("filtering system calls: {cause}"))
 }
 
+/// How `prlimit64` calls the process that makes the call.
+const OWN_PROCESS: u64 = 0;
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -110,7 +123,7 @@ mod tests {
             libc::SYS_io_uring_enter,
             libc::SYS_execveat,
         ] {
-            assert!(!ALLOWED.contains(&call), "{call}");
+            assert!(allowed().all(|known| known != call), "{call}");
         }
     }
 

@@ -102,6 +102,22 @@ fn what_only_a_mount_namespace_gives_is_not_promised_without_one() {
 }
 
 #[test]
+fn nothing_is_shown_where_the_job_could_not_see_it() {
+    for target in ["/tmp/seed", "/work", "/proc/self", "/dev/null"] {
+        let mut plan = smallest();
+        plan.view.binds.push(Bind {
+            source: "/usr".try_into().unwrap(),
+            target: target.try_into().unwrap(),
+            access: Access::Read,
+        });
+        assert!(
+            matches!(plan.encode(), Err(PlanError::Covered(..))),
+            "{target}"
+        );
+    }
+}
+
+#[test]
 fn counts_are_judged() {
     let mut plan = smallest();
     plan.command.arguments = vec![Vec::new(); MAX_ARGUMENTS + 1];

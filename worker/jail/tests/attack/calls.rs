@@ -28,6 +28,9 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
         ["userfaultfd"] => call(libc::SYS_userfaultfd, &[USER_MODE_ONLY]),
         ["personality"] => call(libc::SYS_personality, &[NO_RANDOM_ADDRESSES]),
         ["ptrace-child"] => trace_child(),
+        ["limit-pid-1"] => limit_pid_1(),
+        #[cfg(target_arch = "x86_64")]
+        ["call-as-32-bit"] => call_as_32_bit(),
         ["bounding-set"] => bounding_set(),
         ["make-shared-memory", key] => shared_memory(key, 0o600 | libc::IPC_CREAT),
         ["shared-memory", key] => shared_memory(key, 0),
@@ -118,6 +121,33 @@ fn trace_child() -> Attempt {
     traced
 }
 
+/// With no descriptors left, the process that watches the job could do nothing any more. This takes
+/// something that it does not need, so that it can still tell how the attack went.
+fn limit_pid_1() -> Attempt {
+    let none = [0_u64; 2];
+    call(
+        libc::SYS_prlimit64,
+        &[1, CORE_SIZE, none.as_ptr().addr(), 0],
+    )
+}
+
+/// A filter that looks only at numbers would take this for another call.
+#[cfg(target_arch = "x86_64")]
+fn call_as_32_bit() -> Attempt {
+    let getpid = 20_i32;
+    let result: i32;
+    // SAFETY: the old entry of the kernel keeps all registers but these.
+    unsafe {
+        core::arch::asm!("int 0x80", inlateout("eax") getpid => result,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _);
+    }
+    if result > 0 {
+        Ok(format!("pid {result}"))
+    } else {
+        stopped(result)
+    }
+}
+
 fn bounding_set() -> Attempt {
     let holds = |capability: &usize| raw(libc::SYS_prctl, &[READ_BOUNDING_SET, *capability]) == 1;
     let left: Vec<usize> = (0..64).filter(holds).collect();
@@ -143,5 +173,6 @@ const USER_NAMESPACE: usize = 0x1000_0000;
 const CHILD_SIGNAL: usize = 17;
 const USER_MODE_ONLY: usize = 1;
 const NO_RANDOM_ADDRESSES: usize = 0x004_0000;
+const CORE_SIZE: usize = 4;
 const SEIZE: usize = 0x4206;
 const READ_BOUNDING_SET: usize = 23;

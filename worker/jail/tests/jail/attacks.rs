@@ -14,6 +14,7 @@ use stap_jail::layer::Layer::{
     self, Capabilities, CgroupNamespace, Ipc, Landlock, Mount, Net, NoNewPrivs, Pid, Proc, Rlimits,
     Seccomp, User, Uts,
 };
+use stap_jail::report::JobEnd;
 
 use crate::harness::{Attack, Trial, Who, attack_program, everybody, is_root, reachable};
 
@@ -205,7 +206,7 @@ fn processes_files_and_sizes_are_bounded() {
 fn system_calls_that_no_other_layer_stops_are_stopped() {
     let netlink = ["socket", "16", "3", "0"];
     let vsock = ["socket", "40", "1", "0"];
-    let payloads: [&[&str]; 9] = [
+    let payloads: [&[&str]; 10] = [
         &["unshare-user"],
         &["clone-user"],
         &["clone3-user"],
@@ -215,6 +216,7 @@ fn system_calls_that_no_other_layer_stops_are_stopped() {
         &["userfaultfd"],
         &["ptrace-child"],
         &["personality"],
+        &["limit-pid-1"],
     ];
     for who in everybody() {
         for payload in payloads {
@@ -227,6 +229,21 @@ fn system_calls_that_no_other_layer_stops_are_stopped() {
             stops(Seccomp, &everything_else, || Trial::new(who, payload));
         }
         stops(Seccomp, &[NoNewPrivs], || Trial::new(who, &["io-uring"]));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn calls_of_another_architecture_are_fatal() {
+    for who in everybody() {
+        let outcome = Trial::new(who, &["call-as-32-bit"]).without(Seccomp).run();
+        if outcome.ended().1 == JobEnd::Signalled(11) {
+            println!("skipped: this kernel runs no 32-bit programs");
+            continue;
+        }
+        assert_eq!(outcome.attack(), Attack::Worked);
+        let outcome = Trial::new(who, &["call-as-32-bit"]).run();
+        assert_eq!(outcome.ended().1, JobEnd::Signalled(31), "{outcome:?}");
     }
 }
 

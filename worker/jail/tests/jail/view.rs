@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use stap_jail::layer::Layer;
 use stap_jail::report::JobEnd;
 
-use crate::harness::{Attack, LEAKED_DESCRIPTOR, Trial, everybody};
+use crate::harness::{Attack, LEAKED_DESCRIPTOR, Trial, Who, everybody, is_root};
 
 #[test]
 fn every_layer_of_the_plan_is_in_force_and_reported() {
@@ -66,6 +66,55 @@ fn the_job_is_an_ordinary_user_alone_on_its_machine() {
         assert_eq!(processes.collect::<Vec<_>>(), ["2"]);
         assert!(!outcome.stdout.contains("kallsyms"), "{}", outcome.stdout);
     }
+}
+
+#[test]
+fn no_capability_is_left_in_any_set() {
+    for who in everybody() {
+        for trial in [
+            Trial::new(who, &[]),
+            Trial::new(who, &[]).without(Layer::Seccomp),
+        ] {
+            let outcome = trial
+                .command(&["/bin/grep", "^Cap", "/proc/self/status"])
+                .run();
+            let sets: Vec<_> = outcome.stdout.lines().collect();
+            assert_eq!(sets.len(), 5, "{outcome:?}");
+            assert!(
+                sets.iter().all(|set| set.ends_with("\t0000000000000000")),
+                "{sets:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn root_gives_every_other_layer_where_there_are_no_user_namespaces() {
+    if !is_root() {
+        println!("skipped: only root can do without user namespaces");
+        return;
+    }
+    let without = || Trial::new(Who::Root, &[]).without(Layer::User);
+    let trial = without().command(&["/bin/grep", "-E", "^(Cap|Uid|Groups)", "/proc/self/status"]);
+    let (uid, planned) = (trial.uid, trial.plan.layers.clone());
+    let outcome = trial.run();
+    assert_eq!(
+        outcome.ended().0.into_iter().collect::<BTreeSet<_>>(),
+        planned
+    );
+    let line = |name: &str| {
+        outcome
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap()
+    };
+    assert_eq!(line("Uid:"), format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"));
+    assert_eq!(line("Groups:").trim_end(), "Groups:");
+    assert_eq!(line("CapPrm:"), "CapPrm:\t0000000000000000");
+    assert_eq!(line("CapBnd:"), "CapBnd:\t0000000000000000");
+    let outcome = without().command(&["/bin/ls", "/root", "/work/home"]).run();
+    assert_eq!(outcome.ended().1, JobEnd::Exited(2), "{outcome:?}");
 }
 
 #[test]
