@@ -229,11 +229,14 @@ fn note_eviction(address: SocketAddr) {
 fn note_end(report: &Report) {
     let usage = &report.usage;
     let (wall, cpu) = (usage.wall.as_secs_f32(), usage.cpu.as_secs_f32());
-    let peak = usage.peak_memory.map_or_else(
-        || "unknown".to_owned(),
-        |bytes| format!("{} MiB", bytes >> 20),
+    let peak = match usage.peak_memory {
+        Some(bytes) => format!("{} MiB", bytes >> 20),
+        None => "unknown memory".to_owned(),
+    };
+    let (outcome, files) = (&report.outcome, report.files.len());
+    tracing::info!(
+        "job ended: {outcome:?}, {wall:.2} s, {cpu:.2} s of CPU, {peak}, {files} results"
     );
-    tracing::info!(outcome = ?report.outcome, wall, cpu, peak, files = report.files.len(), "job ended");
 }
 
 async fn farewell(stream: Stream) {

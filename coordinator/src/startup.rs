@@ -4,6 +4,7 @@
 //! first; they are given up at the end.
 
 use stap_certs::{Environment, Paths};
+use stap_protocol::job::LayerState;
 
 use crate::confine::{Account, confine};
 use crate::console::Console;
@@ -132,12 +133,11 @@ fn describe(worker: &Spawned) {
         );
     }
     for layer in &worker.readiness.layers {
-        tracing::info!(
-            "isolation: {} is {:?}: {}",
-            layer.name,
-            layer.state,
-            layer.detail
-        );
+        let state = match layer.state {
+            LayerState::Enforced => "enforced",
+            LayerState::Absent => "absent",
+        };
+        tracing::info!("isolation: {} is {state}: {}", layer.name, layer.detail);
     }
 }
 
