@@ -7,10 +7,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use stap_protocol::job::{
-    FromWorker, InputFile, LayerState, Outcome, ReleaseChoice, Report, ToWorker,
+    FromWorker, InputFile, Layer, LayerState, Outcome, ReleaseChoice, Report, ToWorker,
 };
 use support::{Site, User, Worker, bases_of, processes_with, until};
 
@@ -139,6 +141,31 @@ fn a_job_sees_nothing_of_the_host_or_of_the_one_before() {
         assert!(text(&report.stderr).contains("cannot touch '/usr/x'"));
         worker.hang_up();
     });
+}
+
+#[test]
+fn as_root_jobs_that_run_at_once_have_different_uids_and_none_is_root() {
+    if !User::all().contains(&User::Root) {
+        return;
+    }
+    let site = Site::of(User::Root);
+    let mut worker = site.start(site.configuration(&[]));
+    let marks = [mark(), mark()];
+    for mark in &marks {
+        let job = worker.job(&format!("exec tail -f /dev/null {mark}"));
+        worker.submit(job);
+    }
+    let uids = marks.map(|mark| {
+        until("the job runs", || processes_with(&mark).len() == 1);
+        std::fs::metadata(format!("/proc/{}", processes_with(&mark)[0]))
+            .unwrap()
+            .uid()
+    });
+    assert_eq!(
+        uids.iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from([&64_000, &64_001])
+    );
+    worker.hang_up();
 }
 
 #[test]
@@ -323,6 +350,64 @@ fn a_workspace_is_kept_for_who_asks() {
             "kept\n"
         );
         assert!(!results.join("link").exists());
+    });
+}
+
+#[test]
+fn without_a_file_system_of_its_own_a_job_works_in_a_directory_that_goes_with_it() {
+    as_each_user(|site| {
+        let changes = [("mount", "\"off\""), ("proc", "\"off\"")];
+        let mut worker = site.start(site.configuration(&changes));
+        let report = worker.run_shell("pwd; echo module > $results/good.ko; cat /etc/shadow");
+        assert_eq!(report.files.len(), 1, "{report:?}");
+        let seen = text(&report.stdout);
+        let temporary = site.path("temporary");
+        assert!(seen.starts_with(temporary.to_str().unwrap()), "{seen}");
+        assert!(
+            report
+                .private_directories
+                .iter()
+                .any(|path| seen.trim() == path.to_str().unwrap())
+        );
+        assert!(
+            text(&report.stderr).contains("Permission denied"),
+            "it read /etc/shadow"
+        );
+        assert_eq!(
+            std::fs::read_dir(temporary).unwrap().count(),
+            0,
+            "the directory is left"
+        );
+        worker.hang_up();
+    });
+}
+
+#[test]
+fn strict_works_with_every_layer_and_not_without() {
+    as_each_user(|site| {
+        let mut configuration = site.configuration(&[]);
+        configuration.policy = stap_policy::builtin::STRICT.to_owned();
+        let mut worker = site.spawn(configuration);
+        match worker.hear() {
+            FromWorker::Ready(readiness) => {
+                let absent = |layer: &&Layer| layer.state == LayerState::Absent;
+                let names = readiness
+                    .layers
+                    .iter()
+                    .filter(absent)
+                    .map(|layer| &layer.name);
+                assert!(names.eq(match site.user {
+                    User::Root => [].as_slice(),
+                    User::Ordinary => &["slot-uid"],
+                }));
+            }
+            FromWorker::NotReady { reason } => {
+                assert_eq!(site.user, User::Ordinary, "{reason}");
+                assert!(reason.contains("strict requires"), "{reason}");
+                assert!(reason.contains("Delegate=yes"), "no remedy: {reason}");
+            }
+            other => panic!("{other:?}"),
+        }
     });
 }
 

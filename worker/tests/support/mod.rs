@@ -64,10 +64,10 @@ impl Site {
         let stap = path.join("stand-in");
         fs::write(&stap, STAND_IN).unwrap();
         fs::set_permissions(&stap, fs::Permissions::from_mode(0o755)).unwrap();
-        for name in ["cache", "temporary"] {
+        for (name, mode) in [("cache", 0o700), ("temporary", 0o711)] {
             let directory = path.join(name);
             fs::create_dir(&directory).unwrap();
-            fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+            fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
             if user == User::Ordinary && rustix::process::geteuid().is_root() {
                 std::os::unix::fs::chown(&directory, Some(ORDINARY), Some(ORDINARY)).unwrap();
             }
