@@ -5,6 +5,7 @@
 )]
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -219,7 +220,7 @@ impl Worker {
     /// Hangs up, and waits until the worker is gone.
     pub(crate) fn hang_up(mut self) -> std::process::ExitStatus {
         let pid = self.child.id();
-        drop(self.socket);
+        self.close();
         let mut status = None;
         until("the worker ends after its coordinator", || {
             status = self.child.try_wait().unwrap();
@@ -227,6 +228,22 @@ impl Worker {
         });
         assert_eq!(bases_of(pid), [""; 0], "control groups are left");
         status.unwrap()
+    }
+}
+
+impl Worker {
+    fn close(&self) {
+        // A worker that is gone already has closed its end, and that is fine.
+        if let Err(error) = self.socket.shutdown(Shutdown::Both) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.close();
+        self.child.wait().unwrap();
     }
 }
 
