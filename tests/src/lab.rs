@@ -325,6 +325,15 @@ pub struct StaprunCall {
     pub arguments: Vec<String>,
 }
 
+/// Sorted names in a database, without the hidden ones, which are nobody's but its makers'.
+#[must_use]
+pub fn store_files(database: &Path) -> Vec<String> {
+    list(database)
+        .into_iter()
+        .filter(|name| !name.starts_with('.'))
+        .collect()
+}
+
 /// Sorted names in a directory; none when it does not exist.
 #[must_use]
 pub fn list(directory: &Path) -> Vec<String> {

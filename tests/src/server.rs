@@ -112,13 +112,13 @@ impl Server {
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         let said = self.said();
-        let mut ids: Vec<_> = said
-            .lines()
-            .filter_map(request_id)
-            .map(str::to_owned)
-            .collect();
-        ids.dedup();
-        ids
+        let mut ids: Vec<&str> = Vec::new();
+        for id in said.lines().filter_map(request_id) {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids.into_iter().map(str::to_owned).collect()
     }
 }
 
@@ -175,8 +175,13 @@ fn port_in(log: &str) -> Option<u16> {
         .ok()
 }
 
+/// The name of the request that a line is about: `[<start>-<number>]` behind the time.
 fn request_id(line: &str) -> Option<&str> {
-    let (_, rest) = line.split_once("request=")?;
-    rest.split(|end: char| end.is_whitespace() || end == '}')
-        .next()
+    let (_, rest) = line.split_once(": [")?;
+    let (id, _) = rest.split_once(']')?;
+    let (start, number) = id.split_once('-')?;
+    let are = |text: &str, digit: fn(&u8) -> bool| {
+        !text.is_empty() && text.bytes().all(|byte| digit(&byte))
+    };
+    (are(start, u8::is_ascii_hexdigit) && are(number, u8::is_ascii_digit)).then_some(id)
 }

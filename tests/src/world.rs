@@ -5,7 +5,7 @@
 //! checkout are bound to fixed places first, because a checkout may live below a directory that the
 //! lab then hides.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -147,18 +147,18 @@ fn install(sources: &Sources) -> io::Result<()> {
     Ok(())
 }
 
-/// Lays a writable layer over `/etc` and gives it our users, our host's names and no certificates.
+/// Lays writable layers over `/etc` and `/var`, and gives the lab our users, our host's names and no certificates.
 fn configuration() -> io::Result<()> {
-    for layer in ["/run/lab/etc/upper", "/run/lab/etc/work"] {
-        fs::create_dir_all(layer)?;
-    }
-    rustix::mount::mount(
-        "overlay",
+    layer(
         "/etc",
-        "overlay",
-        MountFlags::empty(),
-        Some(c"lowerdir=/etc,upperdir=/run/lab/etc/upper,workdir=/run/lab/etc/work"),
+        c"lowerdir=/etc,upperdir=/run/lab/etc/upper,workdir=/run/lab/etc/work",
     )?;
+    layer(
+        "/var",
+        c"lowerdir=/var,upperdir=/run/lab/var/upper,workdir=/run/lab/var/work",
+    )?;
+    // Another server of this host may have left warm state of its own.
+    scratch("/var/cache", 0o755)?;
     for (name, id) in USERS {
         append(
             "/etc/passwd",
@@ -212,6 +212,16 @@ pub fn ip(words: &str) -> io::Result<()> {
     } else {
         Err(io::Error::other(format!("ip {words}: {status}")))
     }
+}
+
+/// Lays a writable layer over a directory of the host.
+fn layer(directory: &str, options: &CStr) -> io::Result<()> {
+    for part in ["upper", "work"] {
+        fs::create_dir_all(format!("/run/lab{directory}/{part}"))?;
+    }
+    let flags = MountFlags::empty();
+    rustix::mount::mount("overlay", directory, "overlay", flags, Some(options))?;
+    Ok(())
 }
 
 fn scratch(directory: &str, mode: u32) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use stap_tests::lab::{self, HELLO, Lab, User, list, mode};
+use stap_tests::lab::{self, HELLO, Lab, User, list, mode, store_files};
 
 /// What the global database of a host is called.
 pub(crate) const GLOBAL: &str = "/etc/systemtap/ssl/client";
@@ -55,7 +55,7 @@ fn s29_adding_twice_keeps_one_copy() {
 
 /// Asserts which certificates a client database holds, and that each file in it is readable.
 pub(crate) fn assert_trusts_exactly(database: &Path, certificates: &[PathBuf]) {
-    let names = list(database)
+    let names = store_files(database)
         .into_iter()
         .filter(|name| name.ends_with(".cert"));
     let mut held: Vec<_> = names
@@ -71,9 +71,9 @@ pub(crate) fn assert_trusts_exactly(database: &Path, certificates: &[PathBuf]) {
         held == expected,
         "{} holds {:?}",
         database.display(),
-        list(database)
+        store_files(database)
     );
-    for name in list(database) {
+    for name in store_files(database) {
         assert_eq!(mode(&database.join(&name)), 0o644, "{name}");
     }
 }
@@ -164,7 +164,7 @@ fn s45_s53_what_root_authorizes_is_trusted_by_all() {
             .exits(0)
             .prints("# parse tree dump\n");
         assert_trusts_exactly(Path::new(GLOBAL), &[certificate(lab)]);
-        for name in list(Path::new(GLOBAL)) {
+        for name in store_files(Path::new(GLOBAL)) {
             assert_eq!(fs::metadata(Path::new(GLOBAL).join(name)).unwrap().uid(), 0);
         }
     });

@@ -1,10 +1,9 @@
 //! `stap-start-server`: rows S1, S7 to S13, S46, S54 and S58.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use stap_tests::lab::{self, HELLO, Lab, mode, set_mode};
+use stap_tests::lab::{self, HELLO, Lab, mode, set_mode, store_files};
 use stap_tests::mdns::Avahi;
 use stap_tests::process::{self, Process};
 use stap_tests::server::{Server, fresh_log, log_option, parse_pid};
@@ -266,8 +265,7 @@ pub(crate) fn assert_database_modes(lab: &Lab) {
     ] {
         assert_eq!(mode(&path), expected, "{}", path.display());
     }
-    for entry in fs::read_dir(&trusted).unwrap() {
-        let path = entry.unwrap().path();
-        assert_eq!(mode(&path), 0o644, "{}", path.display());
+    for name in store_files(&trusted) {
+        assert_eq!(mode(&trusted.join(&name)), 0o644, "{name}");
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use stap_tests::lab::{self, HELLO, Lab, User, list, mode, set_mode};
+use stap_tests::lab::{self, HELLO, Lab, User, mode, set_mode, store_files};
 use stap_tests::peer;
 use stap_tests::process;
 
@@ -179,7 +179,7 @@ fn s59b_a_bad_file_rejects_the_database() {
                 .says(NO_DATABASE);
         };
         set_mode(&file, 0o646);
-        rejected("must not be writable by others");
+        rejected("must not be writable by the others");
         set_mode(&file, 0o744);
         rejected("must not be executable by the owner");
         set_mode(&file, 0o644);
@@ -193,7 +193,7 @@ fn s59b_a_bad_file_rejects_the_database() {
 }
 
 fn only_certificate(database: &Path) -> PathBuf {
-    let names = list(database);
+    let names = store_files(database);
     let mut certificates = names.iter().filter(|name| name.ends_with(".cert"));
     let name = certificates.next().unwrap();
     assert_eq!(certificates.next(), None);
@@ -245,7 +245,7 @@ fn s59f_a_writable_server_database_stops_the_server() {
         server_rejects(
             lab,
             |own| set_mode(own, 0o757),
-            "must not be writable by others",
+            "must not be writable by the others",
         );
     });
 }
@@ -338,7 +338,7 @@ fn m11_systemtap_dir_replaces_the_home() {
         };
         with("stap-start-server").run().exits(0);
         assert!(directory.join("ssl/server/stap.cert").exists());
-        assert_eq!(list(&directory.join("ssl/client")).len(), 1);
+        assert_eq!(store_files(&directory.join("ssl/client")).len(), 1);
         assert!(!lab.alice().server_database().exists());
         with("stap-client")
             .args(PARSE)
