@@ -41,13 +41,22 @@ as_root() {
     fi
 }
 
-# Where everything that we build and can build again lives: never in the checkout.
+# Where everything that we build and can build again lives: never in the checkout. What root builds is for everybody to
+# read; a user's is the user's alone, as a server that keeps its own cache there insists.
 cache_directory() {
     if is_root; then
         printf '%s\n' /var/cache/stap-server
     else
         printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}/stap-server"
     fi
+}
+
+make_cache_directory() {
+    local directory mode=0700
+    directory=$(cache_directory)
+    ! is_root || mode=0755
+    mkdir -p -- "$directory"
+    chmod "$mode" -- "$directory"
 }
 
 # require_packages PACKAGE...: installs those Debian packages that are not there yet.

@@ -8,8 +8,7 @@ use crate::world::{Finished, World, binary};
 
 /// Puts the tool and a `stap-serverd` side by side, as they are installed, and runs the tool.
 fn start(world: &World, tool: &str, server: &str, words: &[&str]) -> Output {
-    let own = world.path("bin").join(tool);
-    fs::copy(binary(tool), &own).unwrap();
+    let own = world.program(&binary(tool), tool);
     world.script("stap-serverd", server);
     world.command(&own).args(words).output().unwrap()
 }
@@ -78,8 +77,7 @@ fn a_server_that_dies_early_is_not_started() {
 #[test]
 fn without_the_program_there_is_no_server() {
     let world = World::new();
-    let own = world.path("bin").join("stap-start-server");
-    fs::copy(binary("stap-start-server"), &own).unwrap();
+    let own = world.program(&binary("stap-start-server"), "stap-start-server");
     let output = world
         .command(&own)
         .env("PATH", "/nonexistent")

@@ -1,6 +1,7 @@
 //! `stap-stop-server`.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::world::{Finished, World};
@@ -11,8 +12,7 @@ struct Sleeper(Child);
 impl Sleeper {
     /// The kernel shows the name of the file that was executed.
     fn named(world: &World, name: &str) -> Self {
-        let program = world.path("bin").join(name);
-        std::fs::copy("/bin/sleep", &program).unwrap();
+        let program = world.program(Path::new("/bin/sleep"), name);
         Self(
             Command::new(program)
                 .arg("1000")

@@ -1,7 +1,6 @@
 //! A user's surroundings, empty at first and gone at the end.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -47,9 +46,24 @@ impl World {
 
     /// A shell script in the world's own `bin`, which is in nobody's `PATH`.
     pub(crate) fn script(&self, name: &str, body: &str) -> PathBuf {
+        let source = self.path(&format!("{name}.source"));
+        fs::write(&source, format!("#!/bin/bash\n{body}\n")).unwrap();
+        self.program(&source, name)
+    }
+
+    /// A copy of a program in the world's own `bin`.
+    ///
+    /// Another process writes it: a descriptor of ours that is open for writing could be inherited by
+    /// a child that another test starts just now, and the kernel does not execute a file while
+    /// somebody has it open for writing.
+    pub(crate) fn program(&self, source: &Path, name: &str) -> PathBuf {
         let path = self.path("bin").join(name);
-        fs::write(&path, format!("#!/bin/bash\n{body}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        let status = Command::new("install")
+            .args(["-m", "755"])
+            .arg(source)
+            .arg(&path)
+            .status();
+        assert!(status.unwrap().success());
         path
     }
 
