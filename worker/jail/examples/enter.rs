@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! cargo run -p stap-jail --example enter -- [--root DIR] [--without LAYER]... [--slot UID]
-//!     [--env NAME=VALUE]... [--file NAME=PATH]... [--keep DIR] -- COMMAND [ARGUMENT]...
+//!     [--env NAME=VALUE]... [--file NAME=PATH]... [--keep DIR] [--repeat N] -- COMMAND [ARGUMENT]...
 //! ```
 //!
 //! `stap-jail` is expected in the directory above this program. Workspace files that the command
-//! leaves in `response` are copied to the directory of `--keep`.
+//! leaves in `response` are copied to the directory of `--keep`. With `--repeat`, the cost of that
+//! many jails is compared with the cost of running the host's program of the same name without one.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,7 +15,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use command_fds::{CommandFdExt, FdMapping};
@@ -34,6 +35,10 @@ use stap_jail::report::{Event, JobEnd};
 )]
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse(std::env::args().skip(1))?;
+    if let Some(times) = options.repeat {
+        compare(&options.plan, times)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (events, workspace) = run(&options.plan)?;
     for event in &events {
         eprintln!("{event:?}");
@@ -48,6 +53,36 @@ fn main() -> anyhow::Result<ExitCode> {
         }) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+/// Alternates, so that both meet the same machine, and compares the medians.
+#[expect(
+    clippy::print_stderr,
+    reason = "measurements are talk, stdout is the command's"
+)]
+fn compare(plan: &JailPlan, times: usize) -> anyhow::Result<()> {
+    let (mut bare, mut jailed) = (Vec::new(), Vec::new());
+    for _ in 0..times {
+        let start = Instant::now();
+        Command::new(plan.command.program.as_path())
+            .stdin(Stdio::null())
+            .status()?;
+        bare.push(start.elapsed());
+        let start = Instant::now();
+        run(plan)?;
+        jailed.push(start.elapsed());
+    }
+    let [bare, jailed] = [bare, jailed].map(|mut all| {
+        all.sort_unstable();
+        (all[0], all[times / 2])
+    });
+    let ratio = jailed.1.as_secs_f64() / bare.1.as_secs_f64();
+    eprintln!("without a jail: least {:?}, median {:?}", bare.0, bare.1);
+    eprintln!(
+        "in a jail:      least {:?}, median {:?}, {ratio:.1} times",
+        jailed.0, jailed.1
+    );
+    Ok(())
 }
 
 /// Copies the plain files of `response`.
@@ -69,12 +104,14 @@ fn collect(workspace: &OwnedFd, keep: &Path) -> anyhow::Result<()> {
 struct Options {
     plan: JailPlan,
     keep: Option<PathBuf>,
+    repeat: Option<usize>,
 }
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let mut layers = BTreeSet::from(Layer::ALL);
         let (mut root, mut slot, mut keep) = ("/".to_owned(), 64_000, None);
+        let mut repeat = None;
         let (mut environment, mut files) = (Vec::new(), Vec::new());
         loop {
             let option = words
@@ -93,6 +130,7 @@ impl Options {
                     layers.remove(&value.parse()?);
                 }
                 "--slot" => slot = value.parse()?,
+                "--repeat" => repeat = Some(value.parse::<usize>()?.max(1)),
                 "--keep" => keep = Some(value.into()),
                 "--env" => environment.push(pair().map(|(n, v)| (n.to_owned(), v.to_owned()))?),
                 "--file" => files.push(WorkspaceFile {
@@ -127,13 +165,7 @@ impl Options {
                 },
                 files,
             },
-            limits: Limits {
-                open_files: 1024,
-                processes: 128,
-                file_bytes: 128 << 20,
-                cpu: Duration::from_secs(300),
-                address_space: None,
-            },
+            limits: LIMITS,
             command: plan::Command {
                 program: program.as_str().try_into()?,
                 arguments: words.map(String::into_bytes).collect(),
@@ -141,7 +173,7 @@ impl Options {
                 directory: "/work/response".try_into()?,
             },
         };
-        Ok(Self { plan, keep })
+        Ok(Self { plan, keep, repeat })
     }
 }
 
@@ -182,3 +214,12 @@ fn run(plan: &JailPlan) -> anyhow::Result<(Vec<Event>, Option<OwnedFd>)> {
     launcher.wait()?;
     Ok((seen, receive_workspace(collector)?))
 }
+
+/// Enough for the largest build.
+const LIMITS: Limits = Limits {
+    open_files: 1024,
+    processes: 128,
+    file_bytes: 128 << 20,
+    cpu: Duration::from_secs(300),
+    address_space: None,
+};

@@ -1,9 +1,9 @@
 //! Which layers this host can give, found by building a jail with each for real.
 
+mod output;
 mod remedy;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -25,6 +25,8 @@ use crate::plan::{
 };
 use crate::report::Event;
 use crate::sys::{self, Fork};
+
+pub(crate) use self::output::{Form, write};
 
 /// One layer on this host, for the user that asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,13 +56,13 @@ pub enum ProbeError {
     Failed(String),
     /// Its answer makes no sense.
     #[error("the answer of stap-jail --probe cannot be read")]
-    Unreadable(#[source] serde_json::Error),
+    Unreadable(#[source] postcard::Error),
 }
 
 /// Asks `program`, a `stap-jail`, what this host can give. May be called from any process.
 pub fn layers(program: &Path) -> Result<Vec<ProbedLayer>, ProbeError> {
     let mut child = Command::new(program)
-        .args(["--probe", "--json"])
+        .args(["--probe", "--encoded"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -73,7 +75,7 @@ pub fn layers(program: &Path) -> Result<Vec<ProbedLayer>, ProbeError> {
     if !status.success() {
         return Err(ProbeError::Failed(status.to_string()));
     }
-    serde_json::from_slice(&answer).map_err(ProbeError::Unreadable)
+    postcard::from_bytes(&answer).map_err(ProbeError::Unreadable)
 }
 
 /// Tries every layer, each in a jail of its own. For a process with one thread only.
@@ -229,32 +231,6 @@ fn plan(layers: BTreeSet<Layer>, is_root: bool) -> JailPlan {
             environment: Vec::new(),
             directory: path("/"),
         },
-    }
-}
-
-/// The answer for programs.
-pub(crate) fn to_json(layers: &[ProbedLayer]) -> String {
-    serde_json::to_string_pretty(layers).expect("probed layers are plain data")
-}
-
-/// The answer for people.
-pub(crate) struct Table<'a>(pub(crate) &'a [ProbedLayer]);
-
-impl fmt::Display for Table<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for probed in self.0 {
-            let available = if probed.available { "ok" } else { "NO" };
-            writeln!(
-                formatter,
-                "{:<17} {available}  {}",
-                probed.layer.name(),
-                probed.detail
-            )?;
-            if !probed.remedy.is_empty() {
-                writeln!(formatter, "{:22}{}", "", probed.remedy)?;
-            }
-        }
-        Ok(())
     }
 }
 

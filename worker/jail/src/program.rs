@@ -1,14 +1,11 @@
 //! The command line of `stap-jail`.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program's own output"
-)]
+#![expect(clippy::print_stderr, reason = "a program's own complaints")]
 
 use std::process::ExitCode;
 
 use crate::channel::Inherited;
-use crate::{launcher, probe};
+use crate::launcher;
+use crate::probe::{self, Form};
 
 /// Runs `stap-jail`.
 #[must_use]
@@ -24,29 +21,24 @@ pub fn main() -> ExitCode {
         },
         ["--probe"] => probe(Form::Table),
         ["--probe", "--json"] => probe(Form::Json),
+        ["--probe", "--encoded"] => probe(Form::Encoded),
         _ => usage("unknown arguments"),
     }
 }
 
-#[derive(Clone, Copy)]
-enum Form {
-    Table,
-    Json,
-}
-
 fn probe(form: Form) -> ExitCode {
-    let layers = match probe::try_all() {
-        Ok(layers) => layers,
+    let answered = probe::try_all()
+        .map_err(|cause| cause.to_string())
+        .and_then(|layers| {
+            probe::write(form, &layers, &mut std::io::stdout()).map_err(|cause| cause.to_string())
+        });
+    match answered {
+        Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
             eprintln!("stap-jail: probing this host: {cause}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    match form {
-        Form::Table => print!("{}", probe::Table(&layers)),
-        Form::Json => println!("{}", probe::to_json(&layers)),
     }
-    ExitCode::SUCCESS
 }
 
 fn usage(why: &str) -> ExitCode {
