@@ -16,7 +16,8 @@ use stap_jail::layer::Layer::{
 };
 use stap_jail::report::JobEnd;
 
-use crate::harness::{Attack, Trial, Who, attack_program, everybody, is_root, reachable};
+use crate::harness::{Trial, Who, attack_program, everybody, is_root, reachable};
+use crate::outcome::Attack;
 
 /// Runs an attack with the layers of `base`, where it must work, and with `layer` and what that
 /// needs added, where it must not.

@@ -5,5 +5,6 @@
 mod attacks;
 mod harness;
 mod life;
+mod outcome;
 mod setup;
 mod view;

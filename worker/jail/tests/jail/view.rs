@@ -8,7 +8,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use stap_jail::layer::Layer;
 use stap_jail::report::JobEnd;
 
-use crate::harness::{Attack, LEAKED_DESCRIPTOR, Trial, Who, everybody, is_root};
+use crate::harness::{LEAKED_DESCRIPTOR, Trial, Who, everybody, is_root};
+use crate::outcome::Attack;
 
 #[test]
 fn every_layer_of_the_plan_is_in_force_and_reported() {
