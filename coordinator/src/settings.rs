@@ -86,16 +86,17 @@ impl Surroundings {
         }
     }
 
-    /// Where warm state is kept between runs.
+    /// Where warm state is kept between runs: private to the server, and apart from the target roots that lie
+    /// beside it, which others read.
     fn cache(&self) -> Result<PathBuf, SettingsError> {
         if self.root {
-            return Ok(ROOTS_CACHE.into());
+            return Ok(Path::new(ROOTS_CACHE).join(WARM));
         }
         let base = self
             .cache_home
             .clone()
             .or_else(|| Some(self.home.as_ref()?.join(".cache")));
-        base.map(|base| base.join("stap-server"))
+        base.map(|base| base.join("stap-server").join(WARM))
             .ok_or(SettingsError::NoCache)
     }
 }
@@ -216,6 +217,7 @@ fn read_bounded(path: &Path) -> Result<String, SettingsError> {
 }
 
 const ROOTS_CACHE: &str = "/var/cache/stap-server";
+const WARM: &str = "warm";
 /// More than a policy may have, so that a longer one is refused and not cut.
 const LONGEST_POLICY: u64 = 1 << 20;
 /// Members of a request that are neither files nor arguments: version, locale and the like.
@@ -270,10 +272,13 @@ mod tests {
         };
         assert_eq!(
             user.cache().unwrap(),
-            Path::new("/home/a/.cache/stap-server")
+            Path::new("/home/a/.cache/stap-server/warm")
         );
         let root = Surroundings { root: true, ..user };
-        assert_eq!(root.cache().unwrap(), Path::new(ROOTS_CACHE));
+        assert_eq!(
+            root.cache().unwrap(),
+            Path::new("/var/cache/stap-server/warm")
+        );
         assert!(matches!(
             Surroundings::default().cache(),
             Err(SettingsError::NoCache)
