@@ -21,29 +21,47 @@ const BARE: &str = "/run/lab/bare";
 /// What a program finds in a root of its own.
 const PATH_INSIDE: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Kernels that the root has headers for, in the order of their names.
+/// Kernels that the lab's root has headers for, in the order of their names.
 ///
 /// # Panics
 /// When it has none.
 #[must_use]
 pub fn releases() -> Vec<String> {
-    let modules = Path::new(TARGET_ROOT).join("lib/modules");
+    releases_of(Path::new(TARGET_ROOT))
+}
+
+/// The same of any root.
+///
+/// # Panics
+/// When it has none.
+#[must_use]
+pub fn releases_of(root: &Path) -> Vec<String> {
+    let modules = root.join("lib/modules");
+    let has_headers = |release: &String| modules.join(release).join("build").is_symlink();
     let releases: Vec<_> = crate::lab::list(&modules)
         .into_iter()
-        .filter(|release| {
-            modules
-                .join(release)
-                .join("build")
-                .symlink_metadata()
-                .is_ok()
-        })
+        .filter(has_headers)
         .collect();
-    assert!(
-        !releases.is_empty(),
-        "{} holds no build tree",
-        modules.display()
-    );
+    let shown = modules.display();
+    assert!(!releases.is_empty(), "{shown} holds no build tree");
     releases
+}
+
+/// The first of them whose kernel image is there too; `deploy/guest` can boot it.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn bootable(root: &Path) -> String {
+    let has_image = |release: &String| {
+        root.join("lib/modules")
+            .join(release)
+            .join("vmlinuz")
+            .exists()
+            || root.join(format!("boot/vmlinuz-{release}")).exists()
+    };
+    let bootable = releases_of(root).into_iter().find(has_image);
+    bootable.expect("deploy/target-root unpacks the kernels' images")
 }
 
 /// A server of `user` for every target of the root, with the real stap.

@@ -1,8 +1,10 @@
-//! Modules that were compiled by a server of ours, loaded by the real staprun on the very kernel that
-//! they were compiled for: row S48.
+//! What needs another kernel than this host's: modules that a server of ours compiled, loaded by the
+//! real staprun on the very kernel that they were compiled for (row S48), and control groups where
+//! there is nothing but the unified hierarchy.
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use stap_tests::command::Invocation;
 use stap_tests::lab::{self, HELLO};
 use stap_tests::requirement;
@@ -19,7 +21,7 @@ fn s48_two_modules_run_on_their_kernel() {
     lab::inside(|lab| {
         let server = root::serve(lab.alice());
         let at = format!("--server={}", server.address());
-        let release = bootable();
+        let release = root::bootable(Path::new(TARGET_ROOT));
         for (name, script, printed) in [
             ("hello", HELLO, "Hello World!\n"),
             ("counting", COUNTING, "counted 3\n"),
@@ -38,16 +40,34 @@ fn s48_two_modules_run_on_their_kernel() {
     });
 }
 
-/// A release of the root whose kernel image is there too.
-fn bootable() -> String {
-    let image = |release: &String| {
-        Path::new(TARGET_ROOT)
-            .join("boot")
-            .join(format!("vmlinuz-{release}"))
-            .exists()
-    };
-    let bootable = root::releases().into_iter().find(image);
-    bootable.expect("deploy/target-root installs the kernels too")
+#[test]
+fn groups_of_the_unified_hierarchy_limit_and_kill_for_root_and_for_an_ordinary_user() {
+    if !requirement::has_target_root() || !requirement::met("guest", no_emulator()) {
+        return;
+    }
+    let root = requirement::target_root().expect("it was required above");
+    let release = root::bootable(&root);
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy/guest");
+    let trial = Invocation::new(guest)
+        .arg("--root")
+        .arg(root)
+        .args(["--kernel", &release, "--run"])
+        .arg(env!("CARGO_BIN_EXE_cgroup-trial"))
+        .env("PATH", PATH);
+    let finished = trial.deadline(lab::SLOW).run();
+    finished.exits(0);
+    let situations: Vec<Value> = serde_json::from_slice(&finished.stdout).unwrap();
+    let counts: Vec<_> = situations.iter().map(|one| checks(one).len()).collect();
+    assert_eq!(counts, [9, 9, 9, 9, 9, 1], "{finished}");
+    for situation in &situations {
+        let broken = |check: &&Value| check["holds"] != true;
+        let broken: Vec<_> = checks(situation).iter().filter(broken).collect();
+        assert!(broken.is_empty(), "{}: {broken:#?}", situation["situation"]);
+    }
+}
+
+fn checks(situation: &Value) -> &[Value] {
+    situation["found"].as_array().map_or(&[], Vec::as_slice)
 }
 
 fn no_emulator() -> Option<String> {

@@ -91,22 +91,41 @@ enum Candidate {
 }
 
 impl Candidate {
+    /// What systemd marked comes before what merely belongs to this user: below `systemd --user` all
+    /// groups do, and those without a mark are systemd's to manage.
     fn of(unified: &Unified) -> Vec<Self> {
-        let mut candidates = Vec::new();
-        let parent = unified
-            .own
-            .parent()
-            .filter(|_| unified.own != unified.mount);
-        if let Some(unit) = parent.filter(|unit| is_delegated(unit)) {
-            candidates.push(Self::Empty(unit.to_owned()));
-        }
-        if is_delegated(&unified.own) {
-            candidates.push(Self::Ours(unified.own.clone()));
-        }
+        let own = &unified.own;
+        let unit = own.parent().filter(|_| *own != unified.mount);
+        let unit = unit.map(|unit| Self::Empty(unit.to_owned()));
+        let mut candidates: Vec<_> = unit.into_iter().chain([Self::Ours(own.clone())]).collect();
+        candidates.retain(|candidate| candidate.is_marked() || candidate.is_owned());
+        candidates.sort_by_key(|candidate| !candidate.is_marked());
         if rustix::process::geteuid().is_root() {
             candidates.push(Self::Empty(unified.mount.clone()));
         }
         candidates
+    }
+
+    fn directory(&self) -> &Path {
+        let (Self::Empty(directory) | Self::Ours(directory)) = self;
+        directory
+    }
+
+    /// systemd marks what it delegates: for root in one way, and for everybody in another.
+    fn is_marked(&self) -> bool {
+        let marked = |name: &str| {
+            let mut value = [0; 1];
+            let length = rustix::fs::getxattr(self.directory(), name, &mut value);
+            matches!(length, Ok(1)) && value == *b"1"
+        };
+        marked("trusted.delegate") || marked("user.delegate")
+    }
+
+    /// For an ordinary user, owning a group says that somebody delegated it. Root owns them all.
+    fn is_owned(&self) -> bool {
+        let user = rustix::process::geteuid();
+        let belongs = |metadata: std::fs::Metadata| metadata.uid() == user.as_raw();
+        !user.is_root() && self.directory().metadata().is_ok_and(belongs)
     }
 
     fn prepare(self) -> Result<PathBuf, CgroupError> {
@@ -120,21 +139,6 @@ impl Candidate {
         enable_controllers(&directory)?;
         Ok(directory)
     }
-}
-
-/// systemd marks what it delegates; for an ordinary user, owning the group says the same.
-fn is_delegated(group: &Path) -> bool {
-    let user = rustix::process::geteuid();
-    let owned = || {
-        group
-            .metadata()
-            .is_ok_and(|metadata| metadata.uid() == user.as_raw())
-    };
-    let marked = |name: &str| {
-        let mut value = [0; 1];
-        matches!(rustix::fs::getxattr(group, name, &mut value), Ok(1)) && value == *b"1"
-    };
-    (!user.is_root() && owned()) || marked("trusted.delegate") || marked("user.delegate")
 }
 
 /// Moves the coordinator and this process out of the way. Strangers stay, and the kernel refuses the
