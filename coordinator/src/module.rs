@@ -1,5 +1,7 @@
 //! Looks at a kernel module that came out of a job, without any trust in it.
 
+use object::elf::ELFMAG;
+use object::{Architecture, File, Object as _, ObjectKind};
 use stap_protocol::target::Arch;
 
 /// What a result file turned out to be.
@@ -13,79 +15,53 @@ pub enum Verdict {
     Wrong(&'static str),
 }
 
-/// Judges the header of `content`; elf(5).
+/// Judges what kind of file `content` is, and for which machine; elf(5).
 #[must_use]
 pub fn judge(content: &[u8], arch: &Arch) -> Verdict {
-    if !content.starts_with(b"\x7fELF") {
+    if !content.starts_with(&ELFMAG) {
         return Verdict::NotElf;
     }
-    let Some(header) = Header::parse(content) else {
-        return Verdict::Wrong("its ELF header is cut off or has an unknown byte order");
+    let Ok(file) = File::parse(content) else {
+        return Verdict::Wrong("it is cut off, or no proper ELF file");
     };
-    if header.kind != ET_REL {
+    if file.kind() != ObjectKind::Relocatable {
         return Verdict::Wrong("it is not a relocatable object");
     }
-    match machine(arch) {
-        Some(machine) if machine != header.machine => {
-            Verdict::Wrong("it is for another machine than the target")
-        }
-        _ => Verdict::Module,
+    let machines = machines(arch);
+    if !machines.is_empty() && !machines.contains(&file.architecture()) {
+        return Verdict::Wrong("it is for another machine than the target");
+    }
+    Verdict::Module
+}
+
+/// What an architecture in the kernel's spelling runs; one that is not listed is not judged.
+fn machines(arch: &Arch) -> &'static [Architecture] {
+    match arch.as_str() {
+        "x86_64" => &[Architecture::X86_64],
+        "i386" => &[Architecture::I386],
+        "arm64" => &[Architecture::Aarch64],
+        "arm" => &[Architecture::Arm],
+        "s390" => &[Architecture::S390x],
+        "riscv" | "riscv64" => &[Architecture::Riscv64, Architecture::Riscv32],
+        "powerpc" => &[Architecture::PowerPc64, Architecture::PowerPc],
+        "mips" => &[Architecture::Mips64, Architecture::Mips],
+        _ => &[],
     }
 }
-
-struct Header {
-    kind: u16,
-    machine: u16,
-}
-
-impl Header {
-    fn parse(content: &[u8]) -> Option<Self> {
-        let field = |at: usize| {
-            content
-                .get(at..at + 2)
-                .and_then(|bytes| bytes.try_into().ok())
-        };
-        let read: fn([u8; 2]) -> u16 = match content.get(EI_DATA)? {
-            1 => u16::from_le_bytes,
-            2 => u16::from_be_bytes,
-            _ => return None,
-        };
-        Some(Self {
-            kind: read(field(E_TYPE)?),
-            machine: read(field(E_MACHINE)?),
-        })
-    }
-}
-
-/// The numbers of elf.h for the architectures in the kernel's spelling; an architecture that is not
-/// listed is not judged. 32-bit and 64-bit PowerPC and MIPS share a name but not always a number.
-fn machine(arch: &Arch) -> Option<u16> {
-    Some(match arch.as_str() {
-        "x86_64" => 62,
-        "i386" => 3,
-        "arm64" => 183,
-        "arm" => 40,
-        "s390" => 22,
-        "riscv" | "riscv64" => 243,
-        "mips" => 8,
-        _ => return None,
-    })
-}
-
-const EI_DATA: usize = 5;
-const E_TYPE: usize = 16;
-const E_MACHINE: usize = 18;
-const ET_REL: u16 = 1;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    /// The header of an ELF file of 64 bits without sections.
     fn elf(kind: u16, machine: u16) -> Vec<u8> {
         let mut content = b"\x7fELF\x02\x01\x01".to_vec();
-        content.resize(E_TYPE, 0);
+        content.resize(16, 0);
         content.extend(kind.to_le_bytes());
         content.extend(machine.to_le_bytes());
+        content.resize(HEADER, 0);
         content
     }
 
@@ -95,28 +71,38 @@ mod tests {
 
     #[test]
     fn a_relocatable_object_of_the_right_machine_is_a_module() {
-        assert_eq!(verdict(&elf(ET_REL, 62)), Verdict::Module);
+        assert_eq!(verdict(&elf(1, 62)), Verdict::Module);
     }
 
     #[test]
     fn other_objects_are_not() {
-        assert!(
-            matches!(verdict(&elf(2, 62)), Verdict::Wrong(_)),
-            "an executable"
-        );
-        assert!(
-            matches!(verdict(&elf(ET_REL, 183)), Verdict::Wrong(_)),
-            "another machine"
-        );
-        assert!(
-            matches!(verdict(b"\x7fELF\x02\x01"), Verdict::Wrong(_)),
-            "a cut-off header"
-        );
-        assert!(
-            matches!(verdict(b"\x7fELF\x02\x07............."), Verdict::Wrong(_)),
-            "a byte order of its own"
-        );
+        let mut without_end = elf(1, 62);
+        // The section table is said to begin behind the end.
+        without_end[40] = 200;
+        without_end[60] = 9;
+        without_end[58] = 64;
+        let mut order_of_its_own = elf(1, 62);
+        order_of_its_own[5] = 7;
+        for (content, what) in [
+            (elf(2, 62), "an executable"),
+            (elf(1, 183), "another machine"),
+            (elf(1, 62)[..HEADER - 1].to_vec(), "a cut-off header"),
+            (without_end, "a cut-off file"),
+            (order_of_its_own, "a byte order of its own"),
+        ] {
+            assert!(matches!(verdict(&content), Verdict::Wrong(_)), "{what}");
+        }
         assert_eq!(verdict(b"ELF\n"), Verdict::NotElf);
         assert_eq!(verdict(b""), Verdict::NotElf);
     }
+
+    proptest! {
+        #[test]
+        fn any_bytes_get_a_verdict(tail in proptest::collection::vec(any::<u8>(), 0..512), class in 0..4_u8, order in 0..4_u8) {
+            let content = [&b"\x7fELF"[..], &[class, order, 1], &tail].concat();
+            prop_assert_ne!(verdict(&content), Verdict::NotElf);
+        }
+    }
+
+    const HEADER: usize = 64;
 }

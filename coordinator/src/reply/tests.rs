@@ -41,6 +41,7 @@ fn elf(machine: u8) -> Vec<u8> {
     [
         b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x01\0",
         &[machine, 0][..],
+        &[0; 44],
     ]
     .concat()
 }
