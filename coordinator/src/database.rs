@@ -1,12 +1,10 @@
 //! The server's certificate: where it is kept, and that this user's clients trust it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use stap_certs::server::Opened;
+use stap_certs::mirror::NoMirror;
+use stap_certs::server::{Opened, PasswordRule, Setup};
 use stap_certs::{DatabaseError, Identity, Paths, ServerDatabase, authorize_own};
 use stap_transport::server::{Acceptor, TransportError};
 
@@ -16,6 +14,7 @@ pub struct Database {
     server: PathBuf,
     client: PathBuf,
     identity: Identity,
+    password: PasswordRule,
 }
 
 /// A certificate in use.
@@ -43,24 +42,22 @@ pub enum CredentialsError {
         /// Why.
         source: TransportError,
     },
-    /// `-P` was given and there is no password.
-    #[error("the password file {} cannot be made: {source}", path.display())]
-    Password {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
 }
 
 impl Database {
     /// The documented databases, or `server` instead of the documented one of the server.
     #[must_use]
-    pub fn new(paths: &Paths, server: Option<&Path>, nodename: &str) -> Self {
+    pub fn new(
+        paths: &Paths,
+        server: Option<&Path>,
+        nodename: &str,
+        password: PasswordRule,
+    ) -> Self {
         Self {
             server: server.unwrap_or_else(|| paths.server()).to_owned(),
             client: paths.own_client().to_owned(),
             identity: Identity::of_host(nodename),
+            password,
         }
     }
 
@@ -76,7 +73,13 @@ impl Database {
     /// # Errors
     /// When a database is not safe, or cannot be made.
     pub fn open(&self, now: SystemTime) -> Result<Credentials, CredentialsError> {
-        let opened = ServerDatabase::open_or_create(&self.server, &self.identity, now)?;
+        let setup = Setup {
+            identity: &self.identity,
+            now,
+            password: self.password,
+            mirror: &NoMirror,
+        };
+        let opened = ServerDatabase::open_or_create_with(&self.server, setup)?;
         let warnings = authorize_own(&self.client, &opened, now)?;
         let certificate = opened.certificate.der().to_vec();
         let acceptor =
@@ -92,20 +95,6 @@ impl Database {
             warnings,
         })
     }
-
-    /// Makes the password file of `-P` unless it is there; an NSS store in the same directory is
-    /// protected by it.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn make_password(&self) -> Result<(), CredentialsError> {
-        let path = self.server.join("pw");
-        match write_password(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(source) => Err(CredentialsError::Password { path, source }),
-            Ok(()) => Ok(()),
-        }
-    }
 }
 
 impl CredentialsError {
@@ -118,19 +107,3 @@ impl CredentialsError {
         }
     }
 }
-
-fn write_password(path: &Path) -> io::Result<()> {
-    let mut random = [0_u8; PASSWORD_BYTES];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let mut text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.push('\n');
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(PASSWORD_MODE)
-        .open(path)?;
-    file.write_all(text.as_bytes())
-}
-
-const PASSWORD_BYTES: usize = 16;
-const PASSWORD_MODE: u32 = 0o600;

@@ -40,6 +40,7 @@ use console::{Console, print};
 use options::{HELP, Invocation, Options};
 use readiness::Readiness;
 use server::End;
+use stap_protocol::job::Unusable;
 
 /// Reads the wall clock; only `main` has one.
 pub type Clock = fn() -> SystemTime;
@@ -73,10 +74,10 @@ pub enum Failure {
     Worker(#[from] worker::StartError),
     /// There is nothing to serve.
     #[error(
-        "there is no kernel to build for: install the headers of a kernel and systemtap, or add a root that has them \
-         with --root; --list-targets says what was found"
+        "there is no kernel to build for{}; install systemtap and the headers of this kernel, or make a root that has \
+         them with deploy/target-root and add it with --root; --list-targets says what was found", listed(.0)
     )]
-    NoTargets,
+    NoTargets(Vec<Unusable>),
     /// The service account cannot be used.
     #[error(transparent)]
     Account(#[from] confine::AccountError),
@@ -162,4 +163,15 @@ fn run(prepared: server::Prepared, readiness: &mut Option<Readiness>) -> Result<
     }
 }
 
+/// The build trees that were found, with what is missing for each.
+fn listed(unusable: &[Unusable]) -> String {
+    unusable
+        .iter()
+        .take(MOST_LISTED)
+        .map(|one| format!("; not for {}: {}", one.build_tree.display(), one.reason))
+        .collect()
+}
+
+/// Build trees that one message names.
+const MOST_LISTED: usize = 3;
 const SHUTDOWN: Duration = Duration::from_millis(100);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use stap_transport::Deadlines;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -103,6 +103,8 @@ struct House {
     sessions: Arc<Sessions>,
     tasks: TaskTracker,
     connections: TaskTracker,
+    /// Told when a connection has ended.
+    served: Arc<Notify>,
     /// Takes no new requests.
     closing: CancellationToken,
     /// Answers the requests under way.
@@ -170,6 +172,7 @@ impl House {
             sessions: Arc::new(sessions),
             tasks,
             connections: TaskTracker::new(),
+            served: Arc::default(),
             closing,
             stop,
             release_worker,
@@ -181,6 +184,7 @@ impl House {
                 acceptor,
                 clock: prepared.clock,
                 options: prepared.options,
+                not_before: None,
             },
             host: prepared
                 .advertise
@@ -215,11 +219,17 @@ impl House {
             tokio::select! {
                 () = signals.stop() => return End::Asked,
                 () = self.worker_gone.cancelled() => return End::WorkerGone,
-                _ = renewal.tick() => self.certificate.renew_if_due(self.announced.as_ref(), &self.sessions.catalogue),
+                // The timer stands still while the host sleeps, and then a client is the first to come.
+                () = async { tokio::select! { _ = renewal.tick() => (), () = self.served.notified() => () } } => {
+                    self.certificate.renew_if_due(self.announced.as_ref(), &self.sessions.catalogue);
+                }
                 (seat, (socket, address)) = async { (self.seats.free().await, accept(&self.listener).await) } => {
                     let seat = self.seats.take(seat, Peer::from(address.ip()));
-                    let sessions = Arc::clone(&self.sessions);
-                    self.connections.spawn(async move { sessions.serve(socket, address, seat).await });
+                    let (sessions, served) = (Arc::clone(&self.sessions), Arc::clone(&self.served));
+                    self.connections.spawn(async move {
+                        sessions.serve(socket, address, seat).await;
+                        served.notify_one();
+                    });
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! The process has one thread here and all the rights that it was started with. What needs them comes
 //! first; they are given up at the end.
 
+use stap_certs::server::PasswordRule;
 use stap_certs::{Environment, Paths};
 use stap_protocol::job::LayerState;
 
@@ -39,13 +40,14 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
         &Paths::discover(&environment)?,
         options.database.as_deref(),
         &nodename,
+        password_rule(options),
     );
     let credentials = open_database(&database, options, clock, console)?;
     let bound = Bound::to_port(options.port)?;
     let worker = worker::start(configuration(options, &surroundings, &policy)?)?;
     describe(&worker);
     if worker.readiness.targets.is_empty() {
-        return Err(Failure::NoTargets);
+        return Err(Failure::NoTargets(worker.readiness.unusable));
     }
     give_up_rights(&surroundings, &database)?;
     Ok(Prepared {
@@ -89,19 +91,23 @@ fn warn_about_root(surroundings: &Surroundings, options: &Options, console: &Con
     }
 }
 
+/// Our own key needs no password, but an NSS store in the same directory may want one.
+fn password_rule(options: &Options) -> PasswordRule {
+    if options.password {
+        PasswordRule::Required
+    } else {
+        PasswordRule::AsFound
+    }
+}
+
 fn open_database(
     database: &Database,
     options: &Options,
     clock: Clock,
     console: &Console,
 ) -> Result<Credentials, Failure> {
-    let opened = database.open(clock()).and_then(|credentials| {
-        if options.password {
-            database.make_password()?;
-        }
-        Ok(credentials)
-    });
-    opened
+    database
+        .open(clock())
         .inspect(|credentials| {
             mention(&credentials.opened.warnings, options, console);
             mention(&credentials.warnings, options, console);
@@ -133,11 +139,13 @@ fn describe(worker: &Spawned) {
         );
     }
     for layer in &worker.readiness.layers {
-        let state = match layer.state {
-            LayerState::Enforced => "enforced",
-            LayerState::Absent => "absent",
-        };
-        tracing::info!("isolation: {} is {state}: {}", layer.name, layer.detail);
+        match layer.state {
+            LayerState::Enforced => {
+                tracing::info!("isolation: {} is enforced: {}", layer.name, layer.detail);
+            }
+            // The worker has said why, and what to do, where that is a loss.
+            LayerState::Absent => tracing::info!("isolation: {} is absent", layer.name),
+        }
     }
 }
 

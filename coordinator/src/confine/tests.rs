@@ -6,6 +6,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use stap_certs::server::PasswordRule;
 use stap_certs::{Environment, Paths};
 use tempfile::TempDir;
 
@@ -20,7 +21,12 @@ fn database(home: &TempDir) -> Database {
         effective_uid: rustix::process::geteuid().as_raw(),
         ..Environment::default()
     };
-    Database::new(&Paths::discover(&environment).unwrap(), None, "box")
+    Database::new(
+        &Paths::discover(&environment).unwrap(),
+        None,
+        "box",
+        PasswordRule::default(),
+    )
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The certificate in use, what is announced under it, and its renewal while the server runs.
 
+use std::time::Duration;
+
 use stap_protocol::announcement::Announcement;
 use stap_protocol::version::ProtocolVersion;
 use stap_transport::server::Acceptor;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::Clock;
 use crate::announcer::Announced;
@@ -17,6 +20,8 @@ pub(super) struct Certificate {
     pub(super) acceptor: watch::Sender<Acceptor>,
     pub(super) clock: Clock,
     pub(super) options: String,
+    /// When to try again what has failed.
+    pub(super) not_before: Option<Instant>,
 }
 
 impl Certificate {
@@ -33,9 +38,15 @@ impl Certificate {
 
     /// A server that runs for longer than its certificate lives makes a new one in time. One that gave
     /// up being root cannot write its database any more; it says so as long as somebody can restart it.
+    /// Cheap while nothing is due, as it is asked after each connection.
     pub(super) fn renew_if_due(&mut self, announced: Option<&Announced>, catalogue: &Catalogue) {
         let now = (self.clock)();
-        if !self.credentials.opened.certificate.needs_renewal(now) {
+        let is_due = self.credentials.opened.certificate.needs_renewal(now);
+        if !is_due
+            || self
+                .not_before
+                .is_some_and(|moment| Instant::now() < moment)
+        {
             return;
         }
         match self.database.open(now) {
@@ -50,6 +61,7 @@ impl Certificate {
                 }
             }
             Err(error) => {
+                self.not_before = Some(Instant::now() + RETRY);
                 for line in error.lines() {
                     tracing::error!(
                         "the certificate is about to expire and is not renewed; restart the server: {line}"
@@ -59,3 +71,6 @@ impl Certificate {
         }
     }
 }
+
+/// How long a renewal that failed is left alone, however many clients come.
+const RETRY: Duration = Duration::from_secs(1800);

@@ -11,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use stap_protocol::job::{Configuration, FromWorker, MAX_FRAME, ToWorker};
 
-use super::lines::Lines;
-use super::process::{encode, log_line};
+use super::lines::{Lines, log_line};
+use super::process::encode;
 
 /// What is known when the worker does not answer.
 #[derive(Debug)]

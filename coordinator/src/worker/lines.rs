@@ -1,5 +1,27 @@
 //! Splits what the worker writes on its stderr into lines for the log.
 
+use tracing::Level;
+
+/// Logs one line of the worker, which begins with how serious it is. The log escapes and bounds it.
+pub(super) fn log_line(line: &str) {
+    match level(line) {
+        (Level::ERROR, text) => tracing::error!("worker: {text}"),
+        (Level::WARN, text) => tracing::warn!("worker: {text}"),
+        (_, text) => tracing::info!("worker: {text}"),
+    }
+}
+
+/// What is not written by the worker's log, as the last words of a panic, is told as it is.
+fn level(line: &str) -> (Level, &str) {
+    let line = line.trim();
+    match line.split_once(' ') {
+        Some(("ERROR", text)) => (Level::ERROR, text),
+        Some(("WARN", text)) => (Level::WARN, text),
+        Some(("INFO" | "DEBUG" | "TRACE", text)) => (Level::INFO, text),
+        _ => (Level::INFO, line),
+    }
+}
+
 /// Collects bytes until they are a line.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -35,6 +57,16 @@ const LONGEST_LINE: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_told_with_its_weight_and_without_the_worker_s_columns() {
+        assert_eq!(level(" WARN jobs run cold"), (Level::WARN, "jobs run cold"));
+        assert_eq!(level("ERROR job{id=1}: x"), (Level::ERROR, "job{id=1}: x"));
+        assert_eq!(level(" INFO warming"), (Level::INFO, "warming"));
+        for odd in ["thread 'main' panicked at x", "WARN", ""] {
+            assert_eq!(level(odd), (Level::INFO, odd));
+        }
+    }
 
     #[test]
     fn lines_are_put_together_and_bounded() {

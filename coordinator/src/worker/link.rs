@@ -20,8 +20,8 @@ use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
-use super::lines::Lines;
-use super::process::{encode, log_line};
+use super::lines::{Lines, log_line};
+use super::process::encode;
 use crate::executor::{Executor, NotReady};
 
 /// The worker of this host, as an [`Executor`].

@@ -137,11 +137,6 @@ pub(super) fn encode(message: &ToWorker) -> io::Result<Vec<u8>> {
     postcard::to_stdvec(message).map_err(io::Error::other)
 }
 
-/// One line of the worker's stderr.
-pub(super) fn log_line(line: &str) {
-    tracing::info!("worker: {line}");
-}
-
 /// The worker's process.
 #[derive(Debug)]
 pub struct WorkerProcess {

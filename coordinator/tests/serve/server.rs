@@ -31,7 +31,11 @@ pub(crate) enum Verdict {
 impl Server {
     /// Starts a server with its stand-in worker, and waits until it is ready.
     pub(crate) fn start(options: &[&str]) -> Self {
-        let home = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), options)
+    }
+
+    /// The same, in a home that holds something already.
+    pub(crate) fn start_in(home: TempDir, options: &[&str]) -> Self {
         let (child, verdict) = launch(&home, options);
         match verdict {
             Verdict::Ready(port) => Self { child, home, port },
@@ -46,7 +50,7 @@ impl Server {
 
     /// Its certificate in DER, from the file that users are told to hand on.
     pub(crate) fn certificate(&self) -> Vec<u8> {
-        fs::read(self.home.path().join("db/stap.cert")).unwrap()
+        fs::read(database(&self.home).join("stap.cert")).unwrap()
     }
 
     /// Its log until now.
@@ -88,7 +92,7 @@ pub(crate) fn launch(home: &TempDir, options: &[&str]) -> (Child, Verdict) {
         .args(["--no-advertise", "--ready-fd=7", "--log"])
         .arg(log_file(home))
         .arg("--ssl")
-        .arg(home.path().join("db"))
+        .arg(database(home))
         .args(options)
         .env_clear()
         .env("HOME", home.path())
@@ -142,7 +146,12 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     program
 });
 
-fn log_file(home: &TempDir) -> PathBuf {
+/// Where the server keeps its certificate.
+pub(crate) fn database(home: &TempDir) -> PathBuf {
+    home.path().join("db")
+}
+
+pub(crate) fn log_file(home: &TempDir) -> PathBuf {
     home.path().join("log")
 }
 

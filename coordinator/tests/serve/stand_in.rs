@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use stap_protocol::job::{
-    FromWorker, Job, JobId, Layer, LayerState, Outcome, OutputFile, Readiness, Report, Target,
-    ToWorker, Usage,
+    Configuration, FromWorker, Job, JobId, Layer, LayerState, Outcome, OutputFile, Readiness,
+    ReleaseChoice, Report, Target, ToWorker, Unusable, Usage,
 };
 use stap_protocol::path::FileName;
 use stap_protocol::target::TargetName;
@@ -19,6 +19,9 @@ pub(crate) const WAIT: &str = "wait";
 pub(crate) const LIMIT: &str = "limit";
 /// Takes the worker down.
 pub(crate) const CRASH: &str = "crash";
+
+/// A release for which there is nothing to build with.
+pub(crate) const NOTHING: &str = "nothing";
 
 /// The only target.
 pub(crate) const RELEASE: &str = "6.1.0-9";
@@ -35,7 +38,9 @@ fn worker() {
 fn serve(mut socket: UnixStream) -> io::Result<()> {
     while let Some(message) = receive(&mut socket)? {
         match message {
-            ToWorker::Configure(_) => send(&mut socket, &FromWorker::Ready(readiness()))?,
+            ToWorker::Configure(asked) => {
+                send(&mut socket, &FromWorker::Ready(readiness(&asked)))?;
+            }
             ToWorker::Run { id, job } => run(&mut socket, id, &job)?,
             ToWorker::Cancel { id } => {
                 say(&format!("cancelled job {}", id.0));
@@ -118,7 +123,11 @@ fn module() -> Vec<u8> {
     .concat()
 }
 
-fn readiness() -> Readiness {
+fn readiness(asked: &Configuration) -> Readiness {
+    let nothing = ReleaseChoice::Release(NOTHING.to_owned());
+    if asked.releases.contains(&nothing) {
+        return without_targets();
+    }
     let name = TargetName {
         release: RELEASE.parse().unwrap(),
         arch: "x86_64".parse().unwrap(),
@@ -141,6 +150,19 @@ fn readiness() -> Readiness {
         targets: vec![target],
         unusable: Vec::new(),
         layers: vec![layer],
+    }
+}
+
+fn without_targets() -> Readiness {
+    say(" WARN there is no stap");
+    let unusable = Unusable {
+        build_tree: "/lib/modules/6.1.0-9/build".into(),
+        reason: "there is no stap in /".to_owned(),
+    };
+    Readiness {
+        targets: Vec::new(),
+        unusable: vec![unusable],
+        layers: Vec::new(),
     }
 }
 

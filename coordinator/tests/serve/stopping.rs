@@ -1,13 +1,14 @@
 //! How a server comes to its end, and how it does not even begin.
 
+use std::fs;
 use std::net::TcpListener;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::client::{connected, request, stderr, talk};
-use crate::server::{Server, Verdict, launch, logged};
-use crate::stand_in::{CRASH, WAIT};
+use crate::server::{Server, Verdict, launch, log_file, logged};
+use crate::stand_in::{CRASH, NOTHING, WAIT};
 
 use stap_protocol::reply::{Reply, ReplyLimits};
 
@@ -111,8 +112,26 @@ fn the_certificate_stays_the_same_over_a_restart() {
             assert!(matches!(verdict, Verdict::Ready(_)));
             child.kill().unwrap();
             child.wait().unwrap();
-            std::fs::read(home.path().join("db/stap.cert")).unwrap()
+            fs::read(home.path().join("db/stap.cert")).unwrap()
         })
         .collect();
     assert_eq!(certificates[0], certificates[1]);
+}
+
+#[test]
+fn a_server_without_targets_says_what_is_missing_and_what_to_do() {
+    let home = TempDir::new().unwrap();
+    let (mut child, verdict) = launch(&home, &["-r", NOTHING]);
+    let Verdict::Failed(reason) = verdict else {
+        panic!("it serves nothing");
+    };
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    for part in ["no stap in /", "headers", "deploy/target-root"] {
+        assert!(reason.contains(part), "{reason}");
+    }
+    let log = fs::read_to_string(log_file(&home)).unwrap();
+    assert!(
+        log.contains(": WARNING: worker: there is no stap\n"),
+        "{log}"
+    );
 }

@@ -170,7 +170,7 @@ fn warn(report: &[job::Layer]) {
         layer.state == LayerState::Absent && !is_made_up_for
     };
     for layer in report.iter().filter(is_missed) {
-        tracing::warn!(layer.name, layer.detail, "jobs run without this layer");
+        tracing::warn!("jobs run without the layer {}: {}", layer.name, layer.detail);
     }
 }
 
