@@ -11,6 +11,8 @@ use std::io;
 use std::process::ExitCode;
 
 pub(crate) use self::launch::become_server;
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::diagnostics::{Diagnostics, print_result};
 
 /// Runs the tool and returns its exit status.
@@ -25,7 +27,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match start(arguments.collect(), &diagnostics) {
         Ok(pid) => match print_result(format!("{pid}\n").as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
+            Err(error) => {
+                // A failed start leaves no server behind that nobody knows how to stop.
+                pid.stop();
+                diagnostics.plain(format_args!(
+                    "Unable to start a systemtap server: its process id cannot be written: {error}"
+                ));
+                ExitCode::FAILURE
+            }
         },
         Err(_) => ExitCode::FAILURE,
     }
@@ -58,6 +67,16 @@ pub(crate) fn start(
 /// The process to give to `stap-stop-server`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerPid(u32);
+
+impl ServerPid {
+    /// Asks the server to end. Nobody has waited for it yet, so the number is still its own.
+    fn stop(self) {
+        let pid = i32::try_from(self.0).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            kill_process(pid, Signal::TERM).unwrap_or(());
+        }
+    }
+}
 
 impl fmt::Display for ServerPid {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -71,9 +71,10 @@ impl Readiness {
         self.say(&format!("ready {port}\n"));
     }
 
-    /// Says that there will be no server, and why.
+    /// Says that there will be no server, and why. Lines of the reason become its sentences.
     pub fn failed(self, reason: &str) {
-        self.say(&format!("failed {}\n", one_line(reason)));
+        let lines: Vec<_> = reason.lines().map(str::trim).collect();
+        self.say(&format!("failed {}\n", one_line(&lines.join("; "))));
     }
 
     fn say(self, line: &str) {
@@ -119,8 +120,8 @@ mod tests {
     #[test]
     fn a_reason_of_several_lines_stays_one_line() {
         let (reader, readiness) = adopted();
-        readiness.failed("no database\nat all");
-        assert_eq!(rest(reader), "failed no database\\nat all\n");
+        readiness.failed("no database\n  try: another\x07 one");
+        assert_eq!(rest(reader), "failed no database; try: another\\u{7} one\n");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use stap_policy::Policy;
-use stap_protocol::job::Report;
+use stap_protocol::job::{Outcome, Report};
 use stap_protocol::reply::Reply;
 use stap_protocol::request::{DecodeError, Limits, Request};
 use stap_transport::Deadlines;
@@ -233,10 +233,18 @@ fn note_end(report: &Report) {
         Some(bytes) => format!("{} MiB", bytes >> 20),
         None => "unknown memory".to_owned(),
     };
-    let (outcome, files) = (&report.outcome, report.files.len());
-    tracing::info!(
-        "job ended: {outcome:?}, {wall:.2} s, {cpu:.2} s of CPU, {peak}, {files} results"
-    );
+    let (outcome, files) = (in_words(&report.outcome), report.files.len());
+    tracing::info!("job ended: {outcome}, {wall:.2} s, {cpu:.2} s of CPU, {peak}, {files} results");
+}
+
+fn in_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exited { code } => format!("exit status {code}"),
+        Outcome::Signalled { signal } => format!("signal {signal}"),
+        Outcome::LimitReached { limit, value, .. } => format!("limit '{limit}' of {value} reached"),
+        Outcome::Cancelled => "cancelled".to_owned(),
+        Outcome::WorkerFault { reason } => format!("fault of the worker ({reason})"),
+    }
 }
 
 async fn farewell(stream: Stream) {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::world::{Finished, World, binary};
 
@@ -36,6 +38,26 @@ fn noted(world: &World, name: &str) -> String {
 fn end(pid: &str) {
     let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_server_whose_pid_cannot_be_printed_is_stopped_again() {
+    let world = World::new();
+    let own = world.program(&binary("stap-start-server"), "stap-start-server");
+    world.script("stap-serverd", &format!("echo $$ > \"$HOME/pid\"\n{READY}"));
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = world.command(&own).stdout(full).output().unwrap();
+    output.assert_failed("its process id cannot be written");
+    let process = format!("/proc/{}/cmdline", noted(&world, "pid"));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // What has ended has no command line, also when nobody has waited for it.
+    while !fs::read(&process).unwrap_or_default().is_empty() {
+        assert!(Instant::now() < deadline, "the server goes on");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
