@@ -5,6 +5,7 @@
     reason = "what fails here fails the test that needs it"
 )]
 
+mod hostile;
 mod support;
 
 use std::collections::BTreeSet;

@@ -1,26 +1,31 @@
 //! Copies a workspace to disk for somebody who wants to look at it (`-k`).
 //!
 //! Best effort: what cannot be copied is logged, and the job's outcome stays what it is. Only plain
-//! files and directories are copied; their content is bounded by the size of the workspace, their
-//! depth here.
+//! files and directories are copied, no more of them, and of bytes in them, than the policy lets a
+//! workspace hold: holes and second names cost a job nothing, and a copy their full length.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Dir, OFlags};
+use stap_policy::Limits;
 
 use super::collect::open;
 
 /// Makes `stap-server.XXXXXX` below `parent` and copies the workspace into it.
-pub(super) fn keep(workspace: &OwnedFd, parent: &Path) {
+pub(super) fn keep(workspace: &OwnedFd, parent: &Path, limits: &Limits) {
     let made = tempfile::Builder::new()
         .prefix("stap-server.")
         .tempdir_in(parent);
     let copied = made.and_then(|directory| {
         let directory = directory.keep();
-        copy_directory(workspace, &directory, MAX_DEPTH)?;
+        let mut left = Left {
+            files: limits.workspace_files.get(),
+            bytes: limits.workspace.bytes(),
+        };
+        copy_directory(workspace, &directory, MAX_DEPTH, &mut left)?;
         Ok(directory)
     });
     match copied {
@@ -29,7 +34,13 @@ pub(super) fn keep(workspace: &OwnedFd, parent: &Path) {
     }
 }
 
-fn copy_directory(from: impl AsFd, to: &Path, depth: usize) -> io::Result<()> {
+/// What a copy may still take.
+struct Left {
+    files: u64,
+    bytes: u64,
+}
+
+fn copy_directory(from: impl AsFd, to: &Path, depth: usize, left: &mut Left) -> io::Result<()> {
     if depth == 0 {
         return Err(io::Error::other("it is too deep"));
     }
@@ -50,16 +61,17 @@ fn copy_directory(from: impl AsFd, to: &Path, depth: usize) -> io::Result<()> {
         };
         let opened = File::from(opened);
         let metadata = opened.metadata()?;
+        let too_many = || io::Error::other("it holds more files than a workspace may");
+        left.files = left.files.checked_sub(1).ok_or_else(too_many)?;
         if metadata.is_dir() {
             fs::create_dir(to.join(name))?;
-            copy_directory(&opened, &to.join(name), depth - 1)?;
-        } else if metadata.is_file() && metadata.len() <= MAX_FILE {
-            io::copy(&mut &opened, &mut File::create_new(to.join(name))?)?;
+            copy_directory(&opened, &to.join(name), depth - 1, left)?;
+        } else if metadata.is_file() && metadata.len() <= left.bytes {
+            let mut copy = File::create_new(to.join(name))?;
+            left.bytes -= io::copy(&mut opened.take(left.bytes), &mut copy)?;
         }
     }
     Ok(())
 }
 
 const MAX_DEPTH: usize = 32;
-/// A sparse file may claim to be larger than the workspace is.
-const MAX_FILE: u64 = 256 << 20;

@@ -64,7 +64,7 @@ async fn attempted(
     let errand = stage.job(id, job, &seed, &room)?;
     let finished = station.jail.run(errand, room, cancelled).await?;
     if let (Some(parent), Some(workspace)) = (&station.keep_in, &finished.workspace) {
-        keep::keep(workspace, parent);
+        keep::keep(workspace, parent, station.jail.limits());
     }
     let mut report = reported(finished, station.jail.limits(), &station.class);
     report.private_directories = private_directories;

@@ -1,0 +1,36 @@
+//! Jobs that try to outlive their end, or to leave the worker with more than it can carry.
+
+use std::fs;
+use std::path::Path;
+
+use stap_protocol::job::Outcome;
+
+use crate::as_each_user;
+
+/// The bytes that all files below a directory say they have.
+fn bytes_below(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).unwrap().flatten();
+    let sizes = entries.map(|entry| match entry.metadata().unwrap() {
+        metadata if metadata.is_dir() => bytes_below(&entry.path()),
+        metadata => metadata.len(),
+    });
+    sizes.sum()
+}
+
+#[test]
+fn a_workspace_that_is_kept_takes_no_more_room_than_it_may_hold() {
+    as_each_user(|site| {
+        let mut configuration = site.configuration(&[("workspace", "\"1 MiB\"")]);
+        configuration.keep = true;
+        let mut worker = site.start(configuration);
+        // Holes and second names cost nothing where the job makes them, and all of it in a copy.
+        let report = worker.run_shell(
+            "head -c 300000 /dev/zero > first; for name in 1 2 3 4 5 6 7 8; do \
+             truncate -s 1000000 sparse$name && ln first link$name; done",
+        );
+        assert_eq!(report.outcome, Outcome::Exited { code: 0 }, "{report:?}");
+        worker.hang_up();
+        let kept = bytes_below(&site.path("temporary"));
+        assert!(kept <= 1 << 20, "{kept} bytes are kept");
+    });
+}
