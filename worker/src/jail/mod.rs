@@ -6,6 +6,7 @@
 mod events;
 mod launch;
 mod output;
+mod room;
 mod run;
 mod stop;
 mod watch;
@@ -16,8 +17,6 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
-use stap_jail::handover;
 use stap_jail::layer::Layer;
 use stap_jail::plan::{
     self, Command, Identity, JailPlan, Limits as ProcessLimits, Place, PlanError, View, Workspace,
@@ -25,10 +24,10 @@ use stap_jail::plan::{
 };
 use stap_policy::Limits;
 use stap_protocol::job::Usage;
-use tempfile::TempDir;
 
 pub use self::launch::LaunchError;
 pub use self::output::Kept;
+pub use self::room::Room;
 use crate::cgroup::{CgroupError, Hierarchy};
 use crate::layers::InForce;
 
@@ -41,15 +40,6 @@ pub struct Jail {
     hierarchy: Option<Hierarchy>,
     limits: Limits,
     temporary: PathBuf,
-}
-
-/// Where an errand will work; made first, because its arguments name paths in it.
-#[derive(Debug)]
-pub struct Room {
-    /// Where the errand sees it.
-    pub path: PathBuf,
-    /// On hosts where it cannot be in memory; removed when this goes.
-    directory: Option<TempDir>,
 }
 
 /// What runs in one jail.
@@ -204,33 +194,6 @@ impl Jail {
         self.layers.contains(&Layer::SlotUid)
     }
 
-    /// Makes the place where an errand will work.
-    ///
-    /// # Errors
-    ///
-    /// When a directory is needed and cannot be made.
-    pub fn room(&self, identity: Identity) -> Result<Room, Fault> {
-        if self.has_own_view() {
-            return Ok(Room {
-                path: PathBuf::from(plan::WORKSPACE),
-                directory: None,
-            });
-        }
-        let failed = |error: io::Error| Fault::Io("making a workspace", error);
-        let mut builder = tempfile::Builder::new();
-        let directory = builder
-            .prefix("stap-server.")
-            .tempdir_in(&self.temporary)
-            .map_err(failed)?;
-        if let Identity::Slot { uid, gid } = identity {
-            std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).map_err(failed)?;
-        }
-        Ok(Room {
-            path: directory.path().to_owned(),
-            directory: Some(directory),
-        })
-    }
-
     /// What the kernel bounds for each process. Where a group bounds the whole tree, these are only
     /// there for a worker that is too busy to look, and are looser, so that it is the group that
     /// says which limit was hit.
@@ -269,22 +232,6 @@ impl Jail {
             limits: self.process_limits(),
             command: errand.command,
         })
-    }
-}
-
-impl Room {
-    /// The workspace for reading results. The launcher is dead, so a descriptor that it sent is in
-    /// the socket already, or never comes.
-    fn opened(&self, socket: &OwnedFd) -> Result<Option<OwnedFd>, Fault> {
-        let opened = match &self.directory {
-            None => handover::receive_workspace(socket),
-            Some(directory) => {
-                let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let opened = rustix::fs::open(directory.path(), flags, Mode::empty());
-                opened.map(Some).map_err(io::Error::from)
-            }
-        };
-        opened.map_err(|error| Fault::Io("opening the workspace", error))
     }
 }
 

@@ -34,3 +34,22 @@ fn a_workspace_that_is_kept_takes_no_more_room_than_it_may_hold() {
         assert!(kept <= 1 << 20, "{kept} bytes are kept");
     });
 }
+
+#[test]
+fn a_directory_that_cannot_be_listed_or_has_no_end_is_removed_all_the_same() {
+    as_each_user(|site| {
+        let changes = [("mount", "\"off\""), ("proc", "\"off\"")];
+        let mut worker = site.start(site.configuration(&changes));
+        let closed = worker.run_shell("mkdir -p a/b; echo x > a/b/c; chmod 0 a/b a");
+        assert_eq!(closed.outcome, Outcome::Exited { code: 0 }, "{closed:?}");
+        // Every level of a recursion costs a descriptor and some stack.
+        let deep = worker.run_shell(
+            "down=$(printf 'd/%.0s' $(seq 1200)); for round in 1 2; do \
+             mkdir -p $down && cd -P $down || exit 1; done; echo deep",
+        );
+        assert_eq!(deep.stdout, b"deep\n", "{deep:?}");
+        worker.hang_up();
+        let left = fs::read_dir(site.path("temporary")).unwrap().count();
+        assert_eq!(left, 0, "a workspace is left on the disk");
+    });
+}

@@ -1,0 +1,173 @@
+//! The place where an errand works, and how it is removed.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
+use stap_jail::handover;
+use stap_jail::plan::{self, Identity};
+use tempfile::TempDir;
+
+use super::{Fault, Jail};
+
+/// Where an errand will work; made first, because its arguments name paths in it.
+#[derive(Debug)]
+pub struct Room {
+    /// Where the errand sees it.
+    pub path: PathBuf,
+    /// On hosts where it cannot be in memory; removed when this goes.
+    pub(super) directory: Option<OnDisk>,
+}
+
+/// A directory that an errand may fill as it likes.
+#[derive(Debug)]
+pub(super) struct OnDisk(PathBuf);
+
+impl Jail {
+    /// Makes the place where an errand will work.
+    ///
+    /// # Errors
+    ///
+    /// When a directory is needed and cannot be made.
+    pub fn room(&self, identity: Identity) -> Result<Room, Fault> {
+        if self.has_own_view() {
+            return Ok(Room {
+                path: PathBuf::from(plan::WORKSPACE),
+                directory: None,
+            });
+        }
+        let failed = |error: io::Error| Fault::Io("making a workspace", error);
+        let directory = temporary_in(&self.temporary).map_err(failed)?;
+        if let Identity::Slot { uid, gid } = identity {
+            std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).map_err(failed)?;
+        }
+        let path = directory.keep();
+        Ok(Room {
+            directory: Some(OnDisk(path.clone())),
+            path,
+        })
+    }
+}
+
+impl Room {
+    /// The workspace for reading results. The launcher is dead, so a descriptor that it sent is in
+    /// the socket already, or never comes.
+    pub(super) fn opened(&self, socket: &OwnedFd) -> Result<Option<OwnedFd>, Fault> {
+        let opened = match &self.directory {
+            None => handover::receive_workspace(socket),
+            Some(OnDisk(path)) => {
+                let opened = rustix::fs::open(path, DIRECTORY, Mode::empty());
+                opened.map(Some).map_err(io::Error::from)
+            }
+        };
+        opened.map_err(|error| Fault::Io("opening the workspace", error))
+    }
+}
+
+impl Drop for OnDisk {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.0) {
+            let directory = self.0.display();
+            tracing::error!(%directory, %error, "a workspace is left on the disk; remove it");
+        }
+    }
+}
+
+/// Removes a directory that was built to resist: one without permissions, or so deep that a
+/// recursion runs out of descriptors or of stack. Every directory is moved into one of ours before
+/// it is emptied, so that none is ever deeper than one level.
+fn remove(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let flat = temporary_in(parent)?;
+    let outside = rustix::fs::open(parent, DIRECTORY, Mode::empty())?;
+    let inside = rustix::fs::open(flat.path(), DIRECTORY, Mode::empty())?;
+    let mut moved = Moved::default();
+    moved.take(&outside, name.as_bytes(), &inside)?;
+    while let Some(name) = moved.waiting.pop_front() {
+        let directory = rustix::fs::openat(&inside, &name, DIRECTORY, Mode::empty())?;
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let entry = entry.file_name().to_bytes();
+            if matches!(entry, b"." | b"..") {
+                continue;
+            }
+            match rustix::fs::unlinkat(&directory, entry, AtFlags::empty()) {
+                Err(Errno::ISDIR) => moved.take(&directory, entry, &inside)?,
+                unlinked => unlinked?,
+            }
+        }
+        rustix::fs::unlinkat(&inside, &name, AtFlags::REMOVEDIR)?;
+    }
+    flat.close()
+}
+
+/// Directories that still have to be emptied, by the numbers that they got.
+#[derive(Default)]
+struct Moved {
+    waiting: VecDeque<OsString>,
+    count: u64,
+}
+
+impl Moved {
+    fn take(&mut self, from: &OwnedFd, name: &[u8], to: &OwnedFd) -> io::Result<()> {
+        open_up(from, name)?;
+        let number = OsString::from(self.count.to_string());
+        rustix::fs::renameat(from, name, to, &number)?;
+        self.count += 1;
+        self.waiting.push_back(number);
+        Ok(())
+    }
+}
+
+/// Lets its owner list, empty and move a directory.
+fn open_up(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    // Through a descriptor, so that it is this directory whatever a survivor puts in its place.
+    let look = OFlags::PATH | DIRECTORY;
+    let directory = rustix::fs::openat(parent, name, look, Mode::empty())?;
+    let itself = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
+    Ok(rustix::fs::chmod(itself, Mode::RWXU)?)
+}
+
+fn temporary_in(parent: &Path) -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("stap-server.")
+        .tempdir_in(parent)
+}
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nothing_outside_of_a_directory_is_touched_by_its_removal() {
+        let parent = tempfile::tempdir().unwrap();
+        let other = parent.path().join("other");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("file"), "x").unwrap();
+        let doomed = parent.path().join("doomed");
+        fs::create_dir_all(doomed.join("0/1/2")).unwrap();
+        symlink(&other, doomed.join("0/link")).unwrap();
+        fs::hard_link(other.join("file"), doomed.join("0/1/name")).unwrap();
+        remove(&doomed).unwrap();
+        let left: Vec<_> = fs::read_dir(parent.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["other"]);
+        assert_eq!(fs::read(other.join("file")).unwrap(), b"x");
+    }
+}
