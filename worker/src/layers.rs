@@ -20,6 +20,8 @@ use crate::cgroup::Hierarchy;
 pub struct InForce {
     /// Those that the jail builds.
     pub layers: BTreeSet<Layer>,
+    /// The lowest version of Landlock's interface that is enough beside the other layers.
+    pub landlock_floor: u32,
     /// Limits of whole trees, where they are to be had.
     pub hierarchy: Option<Hierarchy>,
     /// All of them, for people.
@@ -52,6 +54,19 @@ pub enum LayerError {
         /// Why there is no mount namespace.
         mount: String,
         /// Why there is no Landlock.
+        landlock: String,
+    },
+    /// Nothing ends what a job leaves behind.
+    #[error(
+        "this host gives none of the layers pid ({pid}), cgroup ({cgroup}) and landlock ({landlock}); \
+         without all three, a job could kill the process that watches it, and live on"
+    )]
+    Unending {
+        /// Why there is no pid namespace.
+        pid: String,
+        /// Why there are no groups.
+        cgroup: String,
+        /// Why there is no Landlock that keeps signals inside.
         landlock: String,
     },
     /// A job would run as root.
@@ -124,7 +139,11 @@ impl InForce {
         hierarchy: Result<Hierarchy, String>,
         is_root: bool,
     ) -> Result<Self, LayerError> {
-        let mut decision = Decision::default();
+        let policys_floor = u32::try_from(demands.landlock_abi.get()).unwrap_or(u32::MAX);
+        let mut decision = Decision {
+            landlock_floor: policys_floor,
+            ..Decision::default()
+        };
         decision.cgroup(demands.cgroup, &hierarchy);
         for layer in Layer::ALL {
             let demand = demands.demand(layer.name()).unwrap_or(Demand::Require);
@@ -139,16 +158,11 @@ impl InForce {
             let (class, missing) = (class.to_owned(), decision.missing);
             return Err(LayerError::Missing { class, missing });
         }
-        if ![Layer::Mount, Layer::Landlock]
-            .iter()
-            .any(|layer| decision.layers.contains(layer))
-        {
-            let (mount, landlock) = (decision.detail("mount"), decision.detail("landlock"));
-            return Err(LayerError::Open { mount, landlock });
-        }
-        let hierarchy = hierarchy.ok().filter(|_| demands.cgroup != Demand::Off);
+        decision.judge_the_rest()?;
+        let hierarchy = hierarchy.ok().filter(|_| decision.has_groups);
         Ok(Self {
             layers: decision.layers,
+            landlock_floor: decision.landlock_floor,
             hierarchy,
             report: decision.report,
         })
@@ -158,6 +172,8 @@ impl InForce {
 #[derive(Debug, Default)]
 struct Decision {
     layers: BTreeSet<Layer>,
+    has_groups: bool,
+    landlock_floor: u32,
     report: Vec<job::Layer>,
     missing: Vec<String>,
 }
@@ -168,7 +184,7 @@ impl Decision {
             Ok(hierarchy) => Ok(hierarchy.describe()),
             Err(reason) => Err(format!("{reason}. {SUBSTITUTES}")),
         };
-        self.note("cgroup", demand, found);
+        self.has_groups = self.note("cgroup", demand, found);
     }
 
     fn layer(&mut self, layer: Layer, demand: Demand, probe: Option<&ProbedLayer>) {
@@ -176,16 +192,58 @@ impl Decision {
             .needs()
             .iter()
             .find(|need| !self.layers.contains(need));
+        if layer == Layer::Landlock {
+            self.raise_landlock_floor();
+        }
         let found = match (probe, missing_need) {
             (None, _) => Err("stap-jail says nothing about it".to_owned()),
             (Some(_), Some(need)) => Err(format!("it rests on the layer {need}, which is absent")),
-            (Some(probe), None) if probe.available => Ok(in_force(probe)),
+            (Some(probe), None) if probe.available => self.new_enough(probe),
             (Some(probe), None) if probe.remedy.is_empty() => Err(probe.detail.clone()),
             (Some(probe), None) => Err(format!("{}; {}", probe.detail, probe.remedy)),
         };
         if self.note(layer.name(), demand, found) {
             self.layers.insert(layer);
         }
+    }
+
+    /// Landlock has more to do where other layers are absent, all of which come before it.
+    fn raise_landlock_floor(&mut self) {
+        if !self.layers.contains(&Layer::Mount) {
+            self.landlock_floor = self.landlock_floor.max(LANDLOCK_ALONE);
+        }
+        if !self.layers.contains(&Layer::Pid) && !self.has_groups {
+            self.landlock_floor = self.landlock_floor.max(LANDLOCK_SIGNALS);
+        }
+    }
+
+    fn new_enough(&self, probe: &ProbedLayer) -> Result<String, String> {
+        let floor = self.landlock_floor;
+        match probe.landlock_abi() {
+            Some(abi) if abi < floor => Err(format!(
+                "this kernel's Landlock ABI is {abi}; with this policy on this host {floor} is needed"
+            )),
+            _ => Ok(in_force(probe)),
+        }
+    }
+
+    /// What no policy can do without: one of the layers that hide the server's files, and one of
+    /// those that make sure of a job's end.
+    fn judge_the_rest(&self) -> Result<(), LayerError> {
+        let holds = |layer| self.layers.contains(&layer);
+        let landlock = self.detail("landlock");
+        if !holds(Layer::Mount) && !holds(Layer::Landlock) {
+            let mount = self.detail("mount");
+            return Err(LayerError::Open { mount, landlock });
+        }
+        if !holds(Layer::Pid) && !self.has_groups && !holds(Layer::Landlock) {
+            return Err(LayerError::Unending {
+                pid: self.detail("pid"),
+                cgroup: self.detail("cgroup"),
+                landlock,
+            });
+        }
+        Ok(())
     }
 
     /// Records a layer and returns whether jobs get it.
@@ -225,92 +283,16 @@ fn in_force(probe: &ProbedLayer) -> String {
 
 /// What bounds a job where no control group does.
 const SUBSTITUTES: &str = "Instead, each process has bounds on its address space and processor \
-     time, all of a job's processes together on their number, and the workspace on its size";
+     time, all of a job's processes together on their number, and a workspace in memory on its size";
+/// Older versions let a job cut other people's files; a mount namespace hides those anyway (Linux
+/// 6.2).
+const LANDLOCK_ALONE: u32 = 3;
+/// The first version that keeps signals inside, so that the launcher lives to end all of a job where
+/// neither a pid namespace nor a control group does it (Linux 6.12).
+const LANDLOCK_SIGNALS: u32 = 6;
 /// Each probe builds a small jail; this is a hundred times what it takes.
 const PROBE_TIME: Duration = Duration::from_secs(20);
 const MAX_PROBE: u64 = 256 << 10;
 
 #[cfg(test)]
-mod tests {
-    use stap_policy::Policy;
-
-    use super::*;
-
-    fn probed(absent: &[Layer]) -> Vec<ProbedLayer> {
-        let probe = |layer: Layer| {
-            let available = !absent.contains(&layer);
-            let (detail, remedy) = if available {
-                ("holds", "")
-            } else {
-                ("is not there", "load it")
-            };
-            ProbedLayer {
-                layer,
-                available,
-                detail: detail.into(),
-                remedy: remedy.into(),
-            }
-        };
-        Layer::ALL.into_iter().map(probe).collect()
-    }
-
-    fn decide(class: &str, absent: &[Layer], is_root: bool) -> Result<InForce, LayerError> {
-        let policy = Policy::builtin(class).unwrap();
-        let no_groups = Err("nobody delegated any".to_owned());
-        InForce::decide(class, policy.layers(), &probed(absent), no_groups, is_root)
-    }
-
-    #[test]
-    fn a_missing_layer_that_is_required_is_named_with_its_remedy() {
-        let error = decide("shared-host", &[Layer::Seccomp], false).expect_err("it is required");
-        let text = error.to_string();
-        assert!(text.contains("shared-host requires"), "{text}");
-        assert!(text.contains("seccomp (is not there; load it)"), "{text}");
-        assert!(
-            decide("strict", &[], false)
-                .is_err_and(|error| error.to_string().contains("cgroup (nobody"))
-        );
-    }
-
-    #[test]
-    fn a_missing_layer_that_is_tried_is_reported_and_left_out() {
-        let in_force = decide("shared-host", &[Layer::Landlock], false).unwrap();
-        assert!(!in_force.layers.contains(&Layer::Landlock));
-        let named = |name: &str| {
-            in_force
-                .report
-                .iter()
-                .find(|layer| layer.name == name)
-                .unwrap()
-        };
-        assert_eq!(named("landlock").state, LayerState::Absent);
-        assert_eq!(named("seccomp").state, LayerState::Enforced);
-        assert!(
-            named("cgroup").detail.contains("address space"),
-            "substitutes are named"
-        );
-    }
-
-    #[test]
-    fn a_layer_goes_with_the_one_that_it_rests_on() {
-        let in_force = decide("personal", &[Layer::Pid], false).unwrap();
-        assert!(!in_force.layers.contains(&Layer::Proc));
-    }
-
-    #[test]
-    fn one_of_the_two_layers_that_hide_files_is_always_required() {
-        let both = [Layer::Mount, Layer::Landlock];
-        let error = decide("personal", &both, false).expect_err("all files are open");
-        assert!(matches!(error, LayerError::Open { .. }));
-        for one in both {
-            assert!(decide("personal", &[one], false).is_ok(), "without {one}");
-        }
-    }
-
-    #[test]
-    fn no_job_ever_runs_as_root() {
-        let error = decide("personal", &[Layer::SlotUid], true).expect_err("it would be root");
-        assert!(matches!(error, LayerError::WouldBeRoot(_)));
-        decide("personal", &[Layer::SlotUid], false).unwrap();
-    }
-}
+mod tests;

@@ -41,6 +41,16 @@ pub struct ProbedLayer {
     pub remedy: String,
 }
 
+impl ProbedLayer {
+    /// The version of Landlock's interface, where this is that layer and it is available.
+    #[must_use]
+    pub fn landlock_abi(&self) -> Option<u32> {
+        let is_it = self.layer == Layer::Landlock && self.available;
+        let version = self.detail.strip_prefix(LANDLOCK_ABI)?;
+        version.parse().ok().filter(|_| is_it)
+    }
+}
+
 /// Why nothing is known about this host.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -236,5 +246,7 @@ fn plan(layers: BTreeSet<Layer>, is_root: bool) -> JailPlan {
 
 /// The user as whom root tries: it owns nothing, and nothing runs as it for longer than a moment.
 const NOBODY: u32 = 65_534;
+/// In front of the number in what the rung says about Landlock.
+pub(crate) const LANDLOCK_ABI: &str = "ABI ";
 /// An answer is shorter.
 const MAX_ANSWER: u64 = 64 << 10;

@@ -149,23 +149,13 @@ pub enum Fault {
 impl Jail {
     /// Takes the layers that were found to hold.
     #[must_use]
-    pub fn new(
-        program: PathBuf,
-        in_force: InForce,
-        landlock_floor: u32,
-        limits: Limits,
-        temporary: PathBuf,
-    ) -> Self {
+    pub fn new(program: PathBuf, in_force: InForce, limits: Limits, temporary: PathBuf) -> Self {
         let InForce {
-            layers, hierarchy, ..
+            layers,
+            landlock_floor,
+            hierarchy,
+            ..
         } = in_force;
-        // Older versions let a job cut other people's files; a mount namespace hides those anyway.
-        let alone = !layers.contains(&Layer::Mount);
-        let landlock_floor = if alone {
-            landlock_floor.max(LANDLOCK_ALONE)
-        } else {
-            landlock_floor
-        };
         Self {
             program,
             layers,
@@ -239,8 +229,6 @@ fn unusual(error: plan::PathError) -> Fault {
     Fault::Io("naming a workspace", io::Error::other(error))
 }
 
-/// The first version of Landlock that is a boundary without a mount namespace (Linux 6.2).
-const LANDLOCK_ALONE: u32 = 3;
 const CPU_SPARE: Duration = Duration::from_secs(2);
 /// Threads reserve address space that they never use, so a bound on it must be looser than one on
 /// memory.

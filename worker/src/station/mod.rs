@@ -93,16 +93,9 @@ impl Station {
         let replacement = Replacement::of(&configuration, &in_force)?;
         let binds = shown::binds(&configuration.server_options, replacement.as_ref())?;
         let view = view(&in_force, &configuration);
-        let landlock = u32::try_from(policy.layers().landlock_abi.get()).unwrap_or(u32::MAX);
         let temporary = configuration.temporary.clone();
         let mut station = Self {
-            jail: Jail::new(
-                program,
-                in_force,
-                landlock,
-                *policy.limits(),
-                temporary.clone(),
-            ),
+            jail: Jail::new(program, in_force, *policy.limits(), temporary.clone()),
             catalogue: Catalogue::default(),
             warmth: Warmth::new(store, view),
             class: policy.class().to_owned(),
@@ -170,7 +163,11 @@ fn warn(report: &[job::Layer]) {
         layer.state == LayerState::Absent && !is_made_up_for
     };
     for layer in report.iter().filter(is_missed) {
-        tracing::warn!("jobs run without the layer {}: {}", layer.name, layer.detail);
+        tracing::warn!(
+            "jobs run without the layer {}: {}",
+            layer.name,
+            layer.detail
+        );
     }
 }
 

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use stap_protocol::job::Outcome;
+use stap_protocol::job::{FromWorker, Outcome};
 
-use crate::as_each_user;
+use crate::support::processes_with;
+use crate::{as_each_user, mark};
 
 /// The bytes that all files below a directory say they have.
 fn bytes_below(directory: &Path) -> u64 {
@@ -51,5 +52,26 @@ fn a_directory_that_cannot_be_listed_or_has_no_end_is_removed_all_the_same() {
         worker.hang_up();
         let left = fs::read_dir(site.path("temporary")).unwrap().count();
         assert_eq!(left, 0, "a workspace is left on the disk");
+    });
+}
+
+#[test]
+fn a_host_that_cannot_end_a_job_for_certain_gets_none() {
+    as_each_user(|site| {
+        let off = |name| (name, "\"off\"");
+        let changes = ["pid", "proc", "cgroup", "landlock"].map(off);
+        // Landlock keeps the launcher alive, and the launcher finds whatever the job left.
+        let mut worker = site.start(site.configuration(&changes[..3]));
+        let mark = mark();
+        worker.run_shell(&format!(
+            "setsid sh -c 'trap \"\" TERM HUP; tail -f /dev/null {mark} & wait' & kill -KILL $PPID; wait"
+        ));
+        assert_eq!(processes_with(&mark), [""; 0], "a process outlived its job");
+        worker.hang_up();
+        let mut worker = site.spawn(site.configuration(&changes));
+        match worker.hear() {
+            FromWorker::NotReady { reason } => assert!(reason.contains("live on"), "{reason}"),
+            other => panic!("it works: {other:?}"),
+        }
     });
 }

@@ -12,6 +12,7 @@ use landlock::{
 use super::{Climb, Fault, devices, root};
 use crate::layer::Layer;
 use crate::plan::{Access, JailPlan, Place, VISIBLE, VISIBLE_ETC};
+use crate::probe::LANDLOCK_ABI;
 
 /// The newest ABI that this program knows. The kernel's own may be older; what it cannot govern is
 /// left out, and the plan's floor decides whether that is still enough.
@@ -58,7 +59,7 @@ fn judge(status: &RestrictionStatus, floor: u32) -> Result<String, Fault> {
         let weak = format!("this kernel's Landlock ABI is {abi}; the policy asks for {floor}");
         return Err(Fault::unfit(weak));
     }
-    Ok(format!("ABI {abi}"))
+    Ok(format!("{LANDLOCK_ABI}{abi}"))
 }
 
 struct Grant {

@@ -129,6 +129,8 @@ fn the_probe_names_every_layer_and_tells_the_truth() {
     );
     for probed in &layers {
         assert_eq!(probed.available, probed.remedy.is_empty(), "{probed:?}");
+        let has_abi = probed.available && probed.layer == Layer::Landlock;
+        assert_eq!(probed.landlock_abi().is_some(), has_abi, "{probed:?}");
     }
     let slot = layers
         .iter()
