@@ -3,6 +3,7 @@
 //! Servers are tried in their order, and for each the databases in theirs. A server that answered is
 //! final, whatever it answered; only what prevents an answer leads to the next one.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -143,7 +144,7 @@ impl Asking<'_> {
                         Failure::Untrusted(_) => self.attempts.untrusted = true,
                         Failure::Expired(_) => self.expired = true,
                         // No database helps where there is no server.
-                        Failure::Reset(_) | Failure::Other(_) => return None,
+                        Failure::Mute(_) | Failure::Reset(_) | Failure::Other(_) => return None,
                     }
                 }
             }
@@ -182,6 +183,9 @@ impl Asking<'_> {
             connect(address, candidate.dns_name(), trusted, &deadlines).await?;
         let certificate = stream.peer_certificate().to_vec();
         let reply = stream.exchange(self.request, self.max_reply).await?;
+        if reply.is_empty() {
+            return Err(Failure::Mute(address));
+        }
         Ok((reply, certificate))
     }
 }
@@ -193,6 +197,11 @@ enum Failure {
     Untrusted(ConnectError),
     #[error("{0}")]
     Expired(ConnectError),
+    #[error(
+        "the server at {0} closed the connection without an answer; it may have died, or refused the request \
+         without saying why"
+    )]
+    Mute(SocketAddr),
     #[error("{0}")]
     Reset(String),
     #[error("{0}")]
@@ -205,6 +214,12 @@ impl From<ConnectError> for Failure {
             ConnectError::Untrusted(_) => Self::Untrusted(error),
             ConnectError::Expired(_) => Self::Expired(error),
             ConnectError::Reset(_) => Self::Reset(error.to_string()),
+            // A server that resets what it has just accepted is seen as early as this, or later.
+            ConnectError::Unreachable { ref source, .. }
+                if source.kind() == ErrorKind::ConnectionReset =>
+            {
+                Self::Reset(error.to_string())
+            }
             _ => Self::Other(error.to_string()),
         }
     }

@@ -90,6 +90,25 @@ fn a_failed_compile_is_final_and_gives_status_1() {
 }
 
 #[test]
+fn a_server_that_dies_before_its_answer_is_followed_by_the_next() {
+    let world = World::new();
+    let mute = StandIn::answering(Answer::Package(Vec::new()));
+    let output = mute.client(&world).args(["-e", "x"]).output().unwrap();
+    output.assert_failed("closed the connection without an answer");
+
+    let other = StandIn::answering(Answer::compiled("# probes\n", &[]));
+    let mut client = mute.client(&world);
+    let output = client.arg(other.option()).args(["-p2", "-e", "x"]).output();
+    let output = output.unwrap();
+    assert_eq!(
+        (output.out().as_str(), output.code()),
+        ("# probes\n", 0),
+        "{}",
+        output.err()
+    );
+}
+
+#[test]
 fn a_missing_module_is_an_error() {
     let world = World::new();
     let server = StandIn::answering(Answer::compiled("", &[]));
