@@ -25,6 +25,9 @@ pub enum SessionError {
     /// The coordinator does not follow the protocol.
     #[error("the coordinator sent {0}; all programs must come from the same build")]
     Unexpected(&'static str),
+    /// No job can run any more.
+    #[error("something of a job may be left in every slot; end it, and start the server again")]
+    NoSlots,
 }
 
 /// Serves one coordinator to the end. When this returns, no job and nothing of one is left.
@@ -72,7 +75,7 @@ struct Session {
     slots: Slots,
     waiting: VecDeque<(JobId, Box<Job>)>,
     running: HashMap<JobId, CancellationToken>,
-    jobs: JoinSet<(JobId, Slot, Report)>,
+    jobs: JoinSet<(JobId, Slot, job::Ended)>,
 }
 
 impl Session {
@@ -138,22 +141,28 @@ impl Session {
         self.running.insert(id, cancelled.clone());
         let station = Arc::clone(&self.station);
         let run = async move {
-            let report = job::run(&station, id, job, slot, &cancelled).await;
-            tracing::debug!(outcome = ?report.outcome, usage = ?report.usage, "the job ended");
-            (id, slot, report)
+            let ended = job::run(&station, id, job, slot, &cancelled).await;
+            let Report { outcome, usage, .. } = &ended.report;
+            tracing::debug!(?outcome, ?usage, "the job ended");
+            (id, slot, ended)
         };
         self.jobs.spawn(run.instrument(span));
     }
 
     async fn finish(
         &mut self,
-        done: Result<(JobId, Slot, Report), JoinError>,
+        done: Result<(JobId, Slot, job::Ended), JoinError>,
     ) -> Result<(), SessionError> {
         match done {
-            Ok((id, slot, report)) => {
+            Ok((id, slot, ended)) => {
                 self.running.remove(&id);
-                self.slots.give_back(slot);
-                self.report(id, report).await
+                self.report(id, ended.report).await?;
+                if ended.is_gone {
+                    self.slots.give_back(slot);
+                } else if self.slots.lose(slot) == 0 {
+                    return Err(SessionError::NoSlots);
+                }
+                Ok(())
             }
             // A job that panicked left its slot in an unknown state. Ending the worker ends all of
             // them, and the coordinator starts over.

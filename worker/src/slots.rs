@@ -10,6 +10,8 @@ pub struct Slot(pub u32);
 #[derive(Debug)]
 pub struct Slots {
     free: BTreeSet<Slot>,
+    /// Free or not, those that are not lost.
+    usable: u32,
 }
 
 impl Slots {
@@ -21,6 +23,7 @@ impl Slots {
             .clamp(1, MAX_SLOTS);
         Self {
             free: (0..count).map(Slot).collect(),
+            usable: count,
         }
     }
 
@@ -32,6 +35,14 @@ impl Slots {
     /// Gives a slot back; the next job may have its uid, so nothing of the last one may be left.
     pub fn give_back(&mut self, slot: Slot) {
         self.free.insert(slot);
+    }
+
+    /// Keeps a slot from being used again, because something of its last job may be left, and
+    /// returns how many there still are.
+    pub fn lose(&mut self, slot: Slot) -> u32 {
+        self.free.remove(&slot);
+        self.usable = self.usable.saturating_sub(1);
+        self.usable
     }
 }
 

@@ -67,7 +67,9 @@ impl Jail {
                 // Whatever survived may hold the pipes open for ever.
                 floods.abandon();
             }
-            Ok::<_, Fault>((seen?, remains?, started.elapsed()))
+            // That something is left is worse than anything that was seen.
+            let remains = remains?;
+            Ok::<_, Fault>((seen?, remains, started.elapsed()))
         };
         let output = floods.keep(launch.stdout, launch.stderr, limits);
         let (watched, (stdout, stderr)) = tokio::join!(watched, output);

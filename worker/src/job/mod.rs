@@ -17,6 +17,15 @@ use crate::jail::{End, Fault, Finished, Limit};
 use crate::slots::Slot;
 use crate::station::Station;
 
+/// A job that ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What the coordinator is told.
+    pub report: Report,
+    /// Whether it is certain that nothing of it is left, so that another may have its slot.
+    pub is_gone: bool,
+}
+
 /// Runs a job to its end. Whatever happens, there is a report.
 pub async fn run(
     station: &Station,
@@ -24,13 +33,19 @@ pub async fn run(
     job: Job,
     slot: Slot,
     cancelled: &CancellationToken,
-) -> Report {
+) -> Ended {
     match attempted(station, id, job, slot, cancelled).await {
-        Ok(report) => report,
+        Ok(report) => Ended {
+            report,
+            is_gone: true,
+        },
         Err(fault) => {
             let reason = sentence(&fault);
             tracing::error!(reason, "the job could not be run");
-            bare(Outcome::WorkerFault { reason })
+            Ended {
+                report: bare(Outcome::WorkerFault { reason }),
+                is_gone: !matches!(fault, Fault::Leak(_)),
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::process::{Pid, Signal, kill_process};
 use stap_protocol::job::{FromWorker, Outcome};
 
-use crate::support::processes_with;
-use crate::{as_each_user, mark};
+use crate::support::{processes_with, until};
+use crate::{as_each_user, is_enforced, mark};
 
 /// The bytes that all files below a directory say they have.
 fn bytes_below(directory: &Path) -> u64 {
@@ -73,5 +74,54 @@ fn a_host_that_cannot_end_a_job_for_certain_gets_none() {
             FromWorker::NotReady { reason } => assert!(reason.contains("live on"), "{reason}"),
             other => panic!("it works: {other:?}"),
         }
+    });
+}
+
+/// The processes that a process started and that are not reaped yet.
+fn children_of(parent: u32) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    let is_child = |pid: &Pid| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+        let stat = stat.unwrap_or_default();
+        let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
+        fields.and_then(|fields| fields.split_whitespace().nth(1)) == Some(&parent.to_string())
+    };
+    pids.filter(is_child).collect()
+}
+
+#[test]
+fn a_slot_in_which_something_may_be_left_is_not_used_again() {
+    as_each_user(|site| {
+        let mut configuration = site.configuration(&[]);
+        configuration.slots = 1;
+        let mut worker = site.start(configuration);
+        let has_groups = is_enforced(&worker, "cgroup");
+        let mark = mark();
+        let job = worker.job(&format!("setsid tail -f /dev/null {mark} & wait"));
+        worker.submit(job);
+        worker.started();
+        until("the job runs", || !processes_with(&mark).is_empty());
+        for launcher in children_of(worker.child.id()) {
+            kill_process(launcher, Signal::KILL).unwrap();
+        }
+        let (_, report) = worker.done();
+        if has_groups {
+            // The kernel says that the group is empty, whoever was killed.
+            assert_eq!(report.outcome, Outcome::Signalled { signal: 9 });
+            assert_eq!(processes_with(&mark), [""; 0]);
+            assert_eq!(worker.run_shell("echo next").stdout, b"next\n");
+            return;
+        }
+        let Outcome::WorkerFault { reason } = report.outcome else {
+            panic!("nobody looked for survivors: {report:?}");
+        };
+        assert!(reason.contains("a job cannot be removed"), "{reason}");
+        until("a worker without slots ends", || {
+            worker.child.try_wait().unwrap().is_some()
+        });
+        until("the job dies with its launcher", || {
+            processes_with(&mark).is_empty()
+        });
     });
 }
