@@ -15,7 +15,7 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-use self::calls::{ALLOWED, ALLOWED_HERE, NAMESPACE_FLAGS, REFUSED, TERMINAL_QUERIES};
+use self::calls::{ALLOWED, ALLOWED_HERE, HUGE_PAGES, NAMESPACE_FLAGS, REFUSED, TERMINAL_QUERIES};
 use super::{Climb, Fault};
 use crate::layer::Layer;
 
@@ -70,6 +70,8 @@ fn refused_calls(machine: TargetArch) -> Result<BpfProgram, seccompiler::Error> 
         with_namespace.extend(any_of(0, &SeccompCmpOp::MaskedEq(flag), &[flag])?);
     }
     rules.insert(libc::SYS_clone, with_namespace);
+    let huge = SeccompCmpOp::MaskedEq(HUGE_PAGES);
+    rules.insert(libc::SYS_mmap, any_of(3, &huge, &[HUGE_PAGES])?);
     let refused = SeccompAction::Errno(errno(libc::EPERM));
     Ok(SeccompFilter::new(rules, SeccompAction::Allow, refused, machine)?.try_into()?)
 }

@@ -26,6 +26,10 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
             call(libc::SYS_io_uring_setup, &[4, parameters.as_ptr().addr()])
         }
         ["userfaultfd"] => call(libc::SYS_userfaultfd, &[USER_MODE_ONLY]),
+        ["huge-pages"] => call(
+            libc::SYS_mmap,
+            &[0, 2 << 20, READ_WRITE, HUGE_PAGES, usize::MAX, 0],
+        ),
         ["personality"] => call(libc::SYS_personality, &[NO_RANDOM_ADDRESSES]),
         ["ptrace-child"] => trace_child(),
         ["limit-pid-1"] => limit_pid_1(),
@@ -172,6 +176,9 @@ fn remove_shared_memory(key: &str) -> Attempt {
 const USER_NAMESPACE: usize = 0x1000_0000;
 const CHILD_SIGNAL: usize = 17;
 const USER_MODE_ONLY: usize = 1;
+const READ_WRITE: usize = 3;
+/// Private, of no file, from the host's pool, and even where that is empty.
+const HUGE_PAGES: usize = 0x4_4022;
 const NO_RANDOM_ADDRESSES: usize = 0x004_0000;
 const CORE_SIZE: usize = 4;
 const SEIZE: usize = 0x4206;

@@ -207,7 +207,7 @@ fn processes_files_and_sizes_are_bounded() {
 fn system_calls_that_no_other_layer_stops_are_stopped() {
     let netlink = ["socket", "16", "3", "0"];
     let vsock = ["socket", "40", "1", "0"];
-    let payloads: [&[&str]; 10] = [
+    let payloads: [&[&str]; 11] = [
         &["unshare-user"],
         &["clone-user"],
         &["clone3-user"],
@@ -217,6 +217,7 @@ fn system_calls_that_no_other_layer_stops_are_stopped() {
         &["userfaultfd"],
         &["ptrace-child"],
         &["personality"],
+        &["huge-pages"],
         &["limit-pid-1"],
     ];
     for who in everybody() {

@@ -113,6 +113,10 @@ pub(super) const NAMESPACE_FLAGS: &[u64] = &[
     0x0000_0080,
 ];
 
+/// `mmap` with this takes pages that the operator set aside for somebody else, and that no limit on
+/// memory counts.
+pub(super) const HUGE_PAGES: u64 = 0x4_0000;
+
 /// The requests of `ioctl` that ask what a descriptor is, or change only the descriptor: TCGETS and
 /// its successor, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
 pub(super) const TERMINAL_QUERIES: &[u64] =
