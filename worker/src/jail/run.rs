@@ -57,6 +57,7 @@ impl Jail {
         let watched = async {
             let watch = Watch {
                 limits,
+                layers: &self.layers,
                 group,
                 started,
                 cancelled,

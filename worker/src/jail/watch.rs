@@ -1,9 +1,11 @@
 //! What ends an errand, and whose doing it was.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use stap_jail::layer::{HeldLayer, Layer};
 use stap_jail::report::{Event, JobEnd, TreeUsage};
 use stap_policy::{Limits, OnFlood};
 use stap_protocol::job::Usage;
@@ -18,6 +20,8 @@ use crate::cgroup::{Group, Hit};
 /// What ends an errand.
 pub(super) struct Watch<'a> {
     pub(super) limits: &'a Limits,
+    /// What the launcher must say that holds, before anything that it says of the job counts.
+    pub(super) layers: &'a BTreeSet<Layer>,
     pub(super) group: Option<&'a Group>,
     pub(super) started: Instant,
     pub(super) cancelled: &'a CancellationToken,
@@ -37,6 +41,7 @@ impl Watch<'_> {
     ) -> Result<Seen, Fault> {
         let deadline = (self.started + self.limits.wall.duration()).into();
         let kills_floods = self.limits.on_flood == OnFlood::Kill;
+        let mut holds = false;
         let mut tick = tokio::time::interval(CPU_CHECK);
         let ours = |end| {
             Ok(Seen {
@@ -47,7 +52,7 @@ impl Watch<'_> {
         loop {
             // Every branch only waits; none loses anything when another one wins.
             tokio::select! {
-                event = events.next() => if let Some(seen) = heard(event)? {
+                event = events.next() => if let Some(seen) = self.heard(event, &mut holds)? {
                     return Ok(seen);
                 },
                 () = self.cancelled.cancelled() => return ours(End::Cancelled),
@@ -65,34 +70,51 @@ impl Watch<'_> {
         }
     }
 
+    /// What one event means; `None` when the errand goes on.
+    fn heard(
+        &self,
+        event: io::Result<Option<Event>>,
+        holds: &mut bool,
+    ) -> Result<Option<Seen>, Fault> {
+        match event.map_err(|error| Fault::Silent(error.to_string()))? {
+            Some(Event::Enforced { layers }) => {
+                let names: Vec<_> = layers.iter().map(|held| held.layer.name()).collect();
+                tracing::debug!(layers = names.join(" "), "the jail holds");
+                *holds = self.are_all_in(&layers);
+                Ok(None)
+            }
+            Some(Event::Ended { .. }) if !*holds => Err(Fault::Setup {
+                rung: "announce".to_owned(),
+                reason:
+                    "stap-jail does not say which layers hold; all programs must come from the \
+                         same build"
+                        .to_owned(),
+            }),
+            Some(Event::Ended { end, usage }) => {
+                let end = match end {
+                    JobEnd::Exited(code) => End::Exited(code),
+                    JobEnd::Signalled(signal) => End::Signalled(signal),
+                };
+                Ok(Some(Seen { end, usage }))
+            }
+            Some(Event::SetupFailed { rung, reason }) => Err(Fault::Setup { rung, reason }),
+            // The kernel's answer to a tree without memory may hit the watching process; the group's
+            // counters tell.
+            Some(Event::Lost { .. }) | None => Ok(Some(Seen {
+                end: End::Signalled(SIGKILL),
+                usage: TreeUsage::default(),
+            })),
+        }
+    }
+
+    fn are_all_in(&self, held: &[HeldLayer]) -> bool {
+        let is_held = |layer: &Layer| held.iter().any(|held| held.layer == *layer);
+        self.layers.iter().all(is_held)
+    }
+
     fn is_over_cpu(&self) -> bool {
         self.group
             .is_some_and(|group| group.usage().cpu > self.limits.cpu.duration())
-    }
-}
-
-/// What one event means; `None` when the errand goes on.
-fn heard(event: io::Result<Option<Event>>) -> Result<Option<Seen>, Fault> {
-    match event.map_err(|error| Fault::Silent(error.to_string()))? {
-        Some(Event::Enforced { layers }) => {
-            let names: Vec<_> = layers.iter().map(|held| held.layer.name()).collect();
-            tracing::debug!(layers = names.join(" "), "the jail holds");
-            Ok(None)
-        }
-        Some(Event::Ended { end, usage }) => {
-            let end = match end {
-                JobEnd::Exited(code) => End::Exited(code),
-                JobEnd::Signalled(signal) => End::Signalled(signal),
-            };
-            Ok(Some(Seen { end, usage }))
-        }
-        Some(Event::SetupFailed { rung, reason }) => Err(Fault::Setup { rung, reason }),
-        // The kernel's answer to a tree without memory may hit the watching process; the group's
-        // counters tell.
-        Some(Event::Lost { .. }) | None => Ok(Some(Seen {
-            end: End::Signalled(SIGKILL),
-            usage: TreeUsage::default(),
-        })),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
+use stap_jail::report::{Event, JobEnd, TreeUsage};
 use stap_protocol::job::{FromWorker, Outcome};
 
 use crate::support::{processes_with, until};
@@ -123,5 +124,33 @@ fn a_slot_in_which_something_may_be_left_is_not_used_again() {
         until("the job dies with its launcher", || {
             processes_with(&mark).is_empty()
         });
+    });
+}
+
+#[test]
+fn a_jail_that_does_not_say_which_layers_hold_is_not_believed() {
+    as_each_user(|site| {
+        let end = Event::Ended {
+            end: JobEnd::Exited(0),
+            usage: TreeUsage::default(),
+        };
+        fs::write(site.path("end"), end.encode()).unwrap();
+        let real = site.path("real");
+        fs::rename(site.path("stap-jail"), &real).unwrap();
+        let (real, end) = (real.display(), site.path("end"));
+        site.program(
+            "stap-jail",
+            &format!(
+                "#!/bin/sh\n[ $# -gt 0 ] && exec {real} \"$@\"\nhead -c 1 <&4\ncat {} >&5\n",
+                end.display()
+            ),
+        );
+        let mut worker = site.start(site.configuration(&[]));
+        let outcome = worker.run_shell("true").outcome;
+        let Outcome::WorkerFault { reason } = outcome else {
+            panic!("a job without a jail is fine: {outcome:?}");
+        };
+        assert!(reason.contains("which layers hold"), "{reason}");
+        worker.hang_up();
     });
 }

@@ -62,9 +62,7 @@ impl Site {
         for program in ["stap-worker", "stap-jail"] {
             fs::copy(programs.join(program), path.join(program)).unwrap();
         }
-        let stap = path.join("stand-in");
-        fs::write(&stap, STAND_IN).unwrap();
-        fs::set_permissions(&stap, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path.join("stand-in"), STAND_IN);
         for (name, mode) in [("cache", 0o700), ("temporary", 0o711)] {
             let directory = path.join(name);
             fs::create_dir(&directory).unwrap();
@@ -74,6 +72,12 @@ impl Site {
             }
         }
         Self { directory, user }
+    }
+
+    /// Makes or replaces one of the programs.
+    pub(crate) fn program(&self, name: &str, script: &str) {
+        let _forking = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
+        write_program(&self.path(name), script);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -136,6 +140,11 @@ impl Site {
         worker.say(&ToWorker::Configure(configuration));
         worker
     }
+}
+
+fn write_program(path: &Path, script: &str) {
+    fs::write(path, script).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// A running worker.
