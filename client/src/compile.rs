@@ -167,10 +167,12 @@ impl ClientError {
             }
             _ => diagnostics.error(self),
         }
-        if matches!(
-            self,
-            Self::Compile | Self::NoAnswer { .. } | Self::Reply { .. } | Self::Replay(_)
-        ) {
+        let failed_there = match self {
+            Self::Compile | Self::NoAnswer { .. } | Self::Reply { .. } => true,
+            Self::Replay(error) => error.is_the_server_s(),
+            _ => false,
+        };
+        if failed_there {
             diagnostics.plain("Passes: via server failed.  Try again with another '-v' option.");
         }
     }

@@ -46,6 +46,8 @@ pub enum Destination<'a> {
 pub fn start(destination: Destination<'_>, clock: Clock) -> Result<(), LogError> {
     let builder = tracing_subscriber::fmt()
         .with_max_level(Level::INFO)
+        // The library would tell stderr of a full disk, and panic where nobody reads that any more.
+        .log_internal_errors(false)
         .fmt_fields(Fields)
         .event_format(Line {
             clock,

@@ -67,6 +67,8 @@ fn log() {
     let filter = EnvFilter::try_from_env("STAP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // The library would panic when the coordinator, who reads this, has died.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .without_time()

@@ -28,6 +28,16 @@ pub(crate) enum ReplayError {
     BadName(FileName),
 }
 
+impl ReplayError {
+    /// Whether the server is to blame, and not this host.
+    pub(crate) const fn is_the_server_s(&self) -> bool {
+        matches!(
+            self,
+            Self::NoModule | Self::NotTheModule(_) | Self::BadName(_)
+        )
+    }
+}
+
 /// Prints what the server's stap printed, stdout before stderr.
 pub(crate) fn print_streams(reply: &Reply, last_pass: LastPass) -> Result<(), ReplayError> {
     let names_module = reply.rc == 0 && last_pass >= LastPass::Module;

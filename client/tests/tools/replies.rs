@@ -109,6 +109,25 @@ fn a_server_that_dies_before_its_answer_is_followed_by_the_next() {
 }
 
 #[test]
+fn a_module_that_cannot_be_saved_is_not_the_server_s_fault() {
+    let world = World::new();
+    let server = StandIn::answering(Answer::module("m.ko"));
+    let mut client = server.client(&world);
+    // Not even root can make a file there.
+    let output = client
+        .args(["-p4", "-e", "x"])
+        .current_dir("/proc")
+        .output();
+    let output = output.unwrap();
+    output.assert_failed("m.ko cannot be saved in the current directory");
+    assert!(
+        !output.err().contains("via server failed"),
+        "{}",
+        output.err()
+    );
+}
+
+#[test]
 fn a_missing_module_is_an_error() {
     let world = World::new();
     let server = StandIn::answering(Answer::compiled("", &[]));

@@ -87,6 +87,9 @@ impl Drop for Server {
 /// Starts a server that may fail.
 pub(crate) fn launch(home: &TempDir, options: &[&str]) -> (Child, Verdict) {
     let (mut reader, writer) = io::pipe().unwrap();
+    // As it is when the tool that started the server has ended.
+    let (nobody, stderr) = io::pipe().unwrap();
+    drop(nobody);
     let mut command = Command::new(&*PROGRAM);
     command
         .args(["--no-advertise", "--ready-fd=7", "--log"])
@@ -100,7 +103,7 @@ pub(crate) fn launch(home: &TempDir, options: &[&str]) -> (Child, Verdict) {
         // root's databases would be the machine's own.
         .env("STAP_SYSCONFDIR", home.path().join("etc"))
         .stdin(Stdio::null())
-        .stderr(Stdio::null());
+        .stderr(stderr);
     command
         .fd_mappings(vec![FdMapping {
             parent_fd: OwnedFd::from(writer),

@@ -86,3 +86,11 @@ fn several_clients_are_served_at_once() {
     });
     assert_eq!(replies.iter().filter(|reply| reply.rc == 0).count(), 16);
 }
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_stop_the_service() {
+    let server = Server::start(&["--log", "/dev/full"]);
+    for _ in 0..2 {
+        assert_eq!(talk(ask(&server, HELLO)).rc, 0);
+    }
+}
