@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use stap_jail::handover;
 use stap_jail::plan::{self, Identity};
@@ -26,7 +28,11 @@ pub struct Room {
 
 /// A directory that an errand may fill as it likes.
 #[derive(Debug)]
-pub(super) struct OnDisk(PathBuf);
+pub(super) struct OnDisk {
+    path: PathBuf,
+    /// The kernel lets go of it when the worker dies, however that comes.
+    _lock: OwnedFd,
+}
 
 impl Jail {
     /// Makes the place where an errand will work.
@@ -46,11 +52,31 @@ impl Jail {
         if let Identity::Slot { uid, gid } = identity {
             std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).map_err(failed)?;
         }
+        let lock = locked(directory.path()).map_err(failed)?;
         let path = directory.keep();
         Ok(Room {
-            directory: Some(OnDisk(path.clone())),
-            path,
+            path: path.clone(),
+            directory: Some(OnDisk { path, _lock: lock }),
         })
+    }
+
+    /// Removes the workspaces on disk of workers that were killed. Whose they may be is for
+    /// `is_ours` to say; the directory may be one in which everybody can make some.
+    pub fn sweep(&self, is_ours: impl Fn(u32) -> bool) {
+        let entries = fs::read_dir(&self.temporary).into_iter().flatten();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default().as_bytes();
+            let owner = path.symlink_metadata().map(|metadata| metadata.uid());
+            if !name.starts_with(PREFIX.as_bytes()) || !owner.is_ok_and(&is_ours) {
+                continue;
+            }
+            let directory = path.display().to_string();
+            match locked(&path).and_then(|_lock| remove(&path)) {
+                Ok(()) => tracing::warn!(directory, "removed what a dead worker left"),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => tracing::error!(directory, %error, "a dead worker's files remain"),
+            }
+        }
     }
 }
 
@@ -60,7 +86,7 @@ impl Room {
     pub(super) fn opened(&self, socket: &OwnedFd) -> Result<Option<OwnedFd>, Fault> {
         let opened = match &self.directory {
             None => handover::receive_workspace(socket),
-            Some(OnDisk(path)) => {
+            Some(OnDisk { path, .. }) => {
                 let opened = rustix::fs::open(path, DIRECTORY, Mode::empty());
                 opened.map(Some).map_err(io::Error::from)
             }
@@ -71,8 +97,8 @@ impl Room {
 
 impl Drop for OnDisk {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.0) {
-            let directory = self.0.display();
+        if let Err(error) = remove(&self.path) {
+            let directory = self.path.display();
             tracing::error!(%directory, %error, "a workspace is left on the disk; remove it");
         }
     }
@@ -86,6 +112,7 @@ fn remove(path: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let flat = temporary_in(parent)?;
+    let _lock = locked(flat.path())?;
     let outside = rustix::fs::open(parent, DIRECTORY, Mode::empty())?;
     let inside = rustix::fs::open(flat.path(), DIRECTORY, Mode::empty())?;
     let mut moved = Moved::default();
@@ -127,7 +154,7 @@ impl Moved {
 }
 
 /// Lets its owner list, empty and move a directory.
-fn open_up(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
+fn open_up(parent: impl AsFd, name: &[u8]) -> io::Result<()> {
     // Through a descriptor, so that it is this directory whatever a survivor puts in its place.
     let look = OFlags::PATH | DIRECTORY;
     let directory = rustix::fs::openat(parent, name, look, Mode::empty())?;
@@ -135,19 +162,28 @@ fn open_up(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::chmod(itself, Mode::RWXU)?)
 }
 
-fn temporary_in(parent: &Path) -> io::Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix("stap-server.")
-        .tempdir_in(parent)
+/// Opens a directory, whatever its permissions, and locks it; would block where another worker has
+/// it.
+fn locked(path: &Path) -> io::Result<OwnedFd> {
+    let name = path.as_os_str().as_bytes();
+    open_up(CWD, name)?;
+    let directory = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
+    rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(directory)
 }
 
+fn temporary_in(parent: &Path) -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)
+}
+
+/// Not what kept workspaces are called.
+const PREFIX: &str = "stap-workspace.";
 const DIRECTORY: OFlags = OFlags::DIRECTORY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;

@@ -106,6 +106,7 @@ impl Station {
             replacement,
             uid_base: u32::try_from(policy.slots().uid_base.get()).unwrap_or(u32::MAX - MAX_SLOTS),
         };
+        station.jail.sweep(|uid| station.is_ours(uid));
         station.catalogue = station.discovered(&survey, &configuration).await?;
         let targets = station
             .catalogue
@@ -131,6 +132,13 @@ impl Station {
             return Identity::Slot { uid: id, gid: id };
         }
         Identity::Keep
+    }
+
+    /// Whether a uid is the server's own or a slot's.
+    fn is_ours(&self, uid: u32) -> bool {
+        let slots = self.uid_base..self.uid_base + MAX_SLOTS;
+        let own = rustix::process::geteuid().as_raw();
+        uid == own || (self.jail.has_slot_uids() && slots.contains(&uid))
     }
 
     /// The stap of a target as a job sees it.

@@ -58,6 +58,31 @@ fn a_directory_that_cannot_be_listed_or_has_no_end_is_removed_all_the_same() {
 }
 
 #[test]
+fn a_workspace_on_disk_whose_worker_was_killed_is_removed_by_the_next_and_no_other_is() {
+    as_each_user(|site| {
+        let changes = [("mount", "\"off\""), ("proc", "\"off\"")];
+        let count = || fs::read_dir(site.path("temporary")).unwrap().count();
+        let mut dead = site.start(site.configuration(&changes));
+        let mark = mark();
+        let job = dead.job(&format!("chmod 0 .; tail -f /dev/null {mark}"));
+        dead.submit(job);
+        until("the job runs", || !processes_with(&mark).is_empty());
+        dead.child.kill().unwrap();
+        dead.child.wait().unwrap();
+        until("the job dies", || processes_with(&mark).is_empty());
+        assert_eq!(count(), 1, "there is nothing to remove");
+        let mut living = site.start(site.configuration(&changes));
+        assert_eq!(count(), 0, "the dead worker's workspace is left");
+        living.submit(living.job("tail -f /dev/null"));
+        until("there is a workspace", || count() == 1);
+        let next = site.start(site.configuration(&changes));
+        assert_eq!(count(), 1, "the living worker's workspace is gone");
+        next.hang_up();
+        living.hang_up();
+    });
+}
+
+#[test]
 fn a_host_that_cannot_end_a_job_for_certain_gets_none() {
     as_each_user(|site| {
         let off = |name| (name, "\"off\"");
