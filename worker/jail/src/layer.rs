@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
-    /// A uid of its own, which owns nothing and which no other job has at the same time.
+    /// A uid of its own, which owns nothing and which no other job of the same server has at the
+    /// same time.
     SlotUid,
     /// A user namespace: the capabilities used while the jail is built mean nothing outside it.
     User,
