@@ -139,13 +139,11 @@ fn describe(worker: &Spawned) {
         );
     }
     for layer in &worker.readiness.layers {
-        match layer.state {
-            LayerState::Enforced => {
-                tracing::info!("isolation: {} is enforced: {}", layer.name, layer.detail);
-            }
-            // The worker has said why, and what to do, where that is a loss.
-            LayerState::Absent => tracing::info!("isolation: {} is absent", layer.name),
-        }
+        let state = match layer.state {
+            LayerState::Enforced => "enforced",
+            LayerState::Absent => "absent",
+        };
+        tracing::info!("isolation: {} is {state}: {}", layer.name, layer.detail);
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use stap_jail::layer::Layer;
 use stap_jail::plan::{Bind, Identity};
 use stap_policy::Policy;
-use stap_protocol::job::{self, Configuration, LayerState, Readiness};
+use stap_protocol::job::{Configuration, Readiness};
 
 use self::shown::Replacement;
 use crate::cgroup::Hierarchy;
@@ -87,7 +87,6 @@ impl Station {
         let store = Store::open(&configuration.cache)?;
         let in_force = layers_in_force(&program, &policy).await?;
         let report = in_force.report.clone();
-        warn(&report);
         let mut survey = Survey::of(&configuration)?;
         survey.add_trees(&configuration.releases)?;
         let replacement = Replacement::of(&configuration, &in_force)?;
@@ -156,26 +155,6 @@ impl NotReady {
             path: path.to_owned(),
             reason: reason.to_string(),
         }
-    }
-}
-
-/// Says once what is missing. A uid for each slot is no loss where each job has a user namespace.
-fn warn(report: &[job::Layer]) {
-    let holds = |name: &str| {
-        report
-            .iter()
-            .any(|layer| layer.name == name && layer.state == LayerState::Enforced)
-    };
-    let is_missed = |layer: &&job::Layer| {
-        let is_made_up_for = layer.name == Layer::SlotUid.name() && holds(Layer::User.name());
-        layer.state == LayerState::Absent && !is_made_up_for
-    };
-    for layer in report.iter().filter(is_missed) {
-        tracing::warn!(
-            "jobs run without the layer {}: {}",
-            layer.name,
-            layer.detail
-        );
     }
 }
 
