@@ -136,7 +136,7 @@ impl Session {
     }
 
     fn start(&mut self, id: JobId, job: Job, slot: Slot) {
-        let span = tracing::info_span!("job", job.id = id.0, request = %job.request);
+        let span = tracing::info_span!("request", id = %job.request);
         let cancelled = CancellationToken::new();
         self.running.insert(id, cancelled.clone());
         let station = Arc::clone(&self.station);

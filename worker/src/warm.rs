@@ -120,7 +120,7 @@ impl Warmth {
             });
         }
         let target = served.target.name.to_string();
-        tracing::info!(target.name = target, variant = variant.name(), "warming");
+        tracing::info!("warming {target} ({}); its jobs wait", variant.name());
         match warm_up(station, served, variant, slot, cancelled).await {
             Ok(WarmUp::Done(files)) => {
                 if let Err(error) = self.store.publish(key, &files) {
@@ -132,12 +132,12 @@ impl Warmth {
             }
             Ok(WarmUp::Cancelled) => State::Unknown,
             Ok(WarmUp::Failed(reason)) => {
-                tracing::warn!(target.name = target, reason, "jobs of this target run cold");
+                tracing::warn!("jobs for {target} run cold: {reason}");
                 State::Cold
             }
             Err(fault) => {
                 let reason = sentence(&fault);
-                tracing::error!(target.name = target, reason, "jobs of this target run cold");
+                tracing::error!("jobs for {target} run cold: {reason}");
                 State::Cold
             }
         }
@@ -194,7 +194,8 @@ async fn warm_up(
     Ok(match finished.end {
         End::Cancelled => WarmUp::Cancelled,
         End::Exited(0) if !files.is_empty() => {
-            tracing::info!(cpu = ?finished.usage.cpu, wall = ?finished.usage.wall, "warmed");
+            let (wall, cpu) = (finished.usage.wall, finished.usage.cpu);
+            tracing::info!("warmed in {wall:.1?} with {cpu:.1?} of CPU");
             WarmUp::Done(files)
         }
         End::Exited(0) => WarmUp::Failed("stap left no feature probes in its cache".to_owned()),
