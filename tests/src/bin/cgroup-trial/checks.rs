@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::BufRead as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use stap_policy::{Limits, Policy};
@@ -40,7 +41,7 @@ struct Trial {
 #[expect(clippy::print_stdout, reason = "whoever started this reads it")]
 pub(crate) fn run(expected: &str) -> anyhow::Result<ExitCode> {
     let results = if expected.is_empty() {
-        vec![result("the driver refuses", refusal())]
+        vec![result("the driver refuses", refusal)]
     } else {
         all(Path::new(expected))
     };
@@ -51,20 +52,25 @@ pub(crate) fn run(expected: &str) -> anyhow::Result<ExitCode> {
 fn all(expected: &Path) -> Vec<Value> {
     let trial = match Trial::start(expected) {
         Ok(trial) => trial,
-        Err(error) => return vec![result("the driver finds its group", Err(error))],
+        Err(error) => return vec![result("the driver finds its group", || Err(error))],
     };
-    let mut results = vec![result("the driver finds its group", Ok(()))];
+    let mut results = vec![result("the driver finds its group", || Ok(()))];
     results.extend(
         CHECKS
             .iter()
-            .map(|(name, check)| result(name, check(&trial))),
+            .map(|(name, check)| result(name, || check(&trial))),
     );
-    results.push(result("nothing is left behind", trial.end()));
-    results.push(result("a dead worker's jobs are removed", swept(expected)));
+    results.push(result("nothing is left behind", || trial.end()));
+    results.push(result("a dead worker's jobs are removed", || {
+        swept(expected)
+    }));
     results
 }
 
-fn result(name: &str, found: anyhow::Result<()>) -> Value {
+/// Makes a check. A wait in vain panics, and must not take the results of the others with it.
+fn result(name: &str, check: impl FnOnce() -> anyhow::Result<()>) -> Value {
+    let found = catch_unwind(AssertUnwindSafe(check));
+    let found = found.unwrap_or_else(|_| Err(anyhow!("it panicked; stderr says why")));
     match found {
         Ok(()) => json!({ "check": name, "holds": true }),
         Err(error) => json!({ "check": name, "holds": false, "why": format!("{error:#}") }),
@@ -130,22 +136,34 @@ fn limits(changes: &[(&str, &str)]) -> anyhow::Result<Limits> {
 
 /// Starts a victim that is in the group before its first own instruction.
 fn start_in(group: &Group, role: &str) -> anyhow::Result<Child> {
-    let mut child = own_program()?.arg(role).stdin(Stdio::piped()).spawn()?;
+    let mut child = own_program()?
+        .arg(role)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
     group.enter(Pid::from_child(&child))?;
     drop(child.stdin.take());
     Ok(child)
 }
 
-fn was_killed(status: ExitStatus) -> anyhow::Result<()> {
+/// One that does not end must not keep the other checks from being made.
+fn end_of(mut child: Child) -> anyhow::Result<ExitStatus> {
+    Ok(wait::until("the process ends", || {
+        child.try_wait().transpose()
+    })?)
+}
+
+fn was_killed(child: Child) -> anyhow::Result<()> {
+    let status = end_of(child)?;
     let killed = status.signal() == Some(Signal::KILL.as_raw());
     ensure!(killed, "it ended otherwise: {status}");
     Ok(())
 }
 
 /// Kills what is in a group, reaps our own child, and removes the group.
-fn finish(group: &Group, mut child: Child) -> anyhow::Result<()> {
+fn finish(group: &Group, child: Child) -> anyhow::Result<()> {
     group.kill()?;
-    was_killed(child.wait()?)?;
+    was_killed(child)?;
     wait::until_true("the group is empty", || {
         matches!(group.is_empty(), Ok(true))
     });
@@ -176,11 +194,11 @@ fn limits_are_in_force(trial: &Trial) -> anyhow::Result<()> {
 
 fn memory_is_bounded(trial: &Trial) -> anyhow::Result<()> {
     let group = trial.group("memory", &[("memory", "\"16 MiB\"")])?;
-    let mut bystander = start_in(&group, victim::HOLD)?;
+    let bystander = start_in(&group, victim::HOLD)?;
     ensure!(group.hit().is_none(), "a limit was hit by doing nothing");
-    was_killed(start_in(&group, victim::EAT)?.wait()?)?;
+    was_killed(start_in(&group, victim::EAT)?)?;
     // The job is lost as a whole.
-    was_killed(bystander.wait()?)?;
+    was_killed(bystander)?;
     ensure!(
         group.hit() == Some(Hit::Memory),
         "the hit is {:?}",
@@ -196,7 +214,7 @@ fn memory_is_bounded(trial: &Trial) -> anyhow::Result<()> {
 fn processes_are_bounded(trial: &Trial) -> anyhow::Result<()> {
     let group = trial.group("processes", &[("processes", "8")])?;
     let bystander = start_in(&group, victim::HOLD)?;
-    let status = start_in(&group, victim::FORK)?.wait()?;
+    let status = end_of(start_in(&group, victim::FORK)?)?;
     ensure!(
         status.code() == Some(victim::REFUSED.into()),
         "it ended so: {status}"
