@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -19,6 +19,9 @@ pub const HELLO: &str = r#"probe begin { printf("Hello World!\n"); exit() }"#;
 
 /// Printed when a body came to its end, so that a body that never ran cannot pass.
 const FINISHED: &str = "lab: the body came to its end";
+
+/// What a lab has of its own, in unshare's words.
+const NEW_WORLD: &str = "--mount --net --pid --uts --fork --kill-child --mount-proc";
 
 /// Runs a test body in a fresh lab: a network, a host name, a pid space, homes, `/etc/systemtap` and
 /// `/tmp` that nobody else sees.
@@ -36,10 +39,23 @@ pub fn inside<F: FnOnce(&Lab)>(body: F) {
     if std::env::var_os(crate::init::INSIDE).is_none() {
         return start_inside(&test_name::<F>());
     }
-    let lab = Lab { _private: () };
-    body(&lab);
-    lab.close();
+    Lab::run(body);
     println!("\n{FINISHED}");
+}
+
+/// The same for a program that is no test: it starts itself again inside with the same arguments and
+/// the same output, and only there calls the body.
+///
+/// # Panics
+/// When the body does, or when it leaves something behind.
+pub fn program_inside(body: impl FnOnce(&Lab)) -> ExitCode {
+    if std::env::var_os(crate::init::INSIDE).is_some() {
+        Lab::run(body);
+        return ExitCode::SUCCESS;
+    }
+    let status = entering().args(std::env::args_os().skip(1)).status();
+    let status = status.expect("unshare is part of util-linux");
+    ExitCode::from(u8::from(!status.success()))
 }
 
 /// The path of the test that holds the closure, as the test program names it.
@@ -50,26 +66,24 @@ fn test_name<F>() -> String {
         .to_owned()
 }
 
-/// Starts this test in a new world and reports what came of it.
-fn start_inside(test: &str) {
+/// A command that runs this program in a new world; its arguments are missing.
+fn entering() -> Command {
     assert!(
         rustix::process::geteuid().is_root(),
         "the lab needs root: run tests/run as root"
     );
-    let sources = sources();
-    let output = Command::new("unshare")
-        .args([
-            "--mount",
-            "--net",
-            "--pid",
-            "--uts",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ])
-        .arg(enter_program())
-        .args([world::TEST, "--exact", test, "--nocapture"])
-        .envs(sources.to_environment())
+    let mut command = Command::new("unshare");
+    command
+        .args(NEW_WORLD.split(' '))
+        .args([enter_program().as_os_str(), world::TEST.as_ref()])
+        .envs(sources().to_environment());
+    command
+}
+
+/// Starts this test in a new world and reports what came of it.
+fn start_inside(test: &str) {
+    let output = entering()
+        .args(["--exact", test, "--nocapture"])
         .output()
         .expect("unshare is part of util-linux");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -99,11 +113,11 @@ fn sources() -> Sources {
     }
 }
 
-/// The directory into which cargo puts the programs: the test itself is in `deps` below it.
-fn profile_directory(test: &Path) -> &Path {
-    let deps = test.parent().expect("a program is in a directory");
-    deps.parent()
-        .expect("cargo's own directories are never the root")
+/// The directory into which cargo puts the programs; a test is in `deps` below it.
+fn profile_directory(own: &Path) -> &Path {
+    let directory = own.parent().expect("a program is in a directory");
+    let above = directory.parent().filter(|_| directory.ends_with("deps"));
+    above.unwrap_or(directory)
 }
 
 fn enter_program() -> PathBuf {
@@ -124,6 +138,12 @@ pub struct Lab {
 }
 
 impl Lab {
+    fn run(body: impl FnOnce(&Self)) {
+        let lab = Self { _private: () };
+        body(&lab);
+        lab.close();
+    }
+
     /// The first ordinary user.
     #[must_use]
     pub fn alice(&self) -> User {

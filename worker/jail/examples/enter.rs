@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use command_fds::{CommandFdExt, FdMapping};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -63,26 +65,39 @@ fn main() -> anyhow::Result<ExitCode> {
 fn compare(plan: &JailPlan, times: usize) -> anyhow::Result<()> {
     let (mut bare, mut jailed) = (Vec::new(), Vec::new());
     for _ in 0..times {
-        let start = Instant::now();
-        Command::new(plan.command.program.as_path())
-            .stdin(Stdio::null())
-            .status()?;
-        bare.push(start.elapsed());
-        let start = Instant::now();
-        run(plan)?;
-        jailed.push(start.elapsed());
+        bare.push(cost_of(|| {
+            let mut command = Command::new(plan.command.program.as_path());
+            Ok(command.stdin(Stdio::null()).status().map(drop)?)
+        })?);
+        jailed.push(cost_of(|| run(plan).map(drop))?);
     }
-    let [bare, jailed] = [bare, jailed].map(|mut all| {
+    let of = |costs: &[[Duration; 2]], which: usize| {
+        let mut all: Vec<_> = costs.iter().map(|cost| cost[which]).collect();
         all.sort_unstable();
         (all[0], all[times / 2])
-    });
-    let ratio = jailed.1.as_secs_f64() / bare.1.as_secs_f64();
-    eprintln!("without a jail: least {:?}, median {:?}", bare.0, bare.1);
-    eprintln!(
-        "in a jail:      least {:?}, median {:?}, {ratio:.1} times",
-        jailed.0, jailed.1
-    );
+    };
+    for (which, name) in ["wall", "processor"].into_iter().enumerate() {
+        let [bare, jailed] = [&bare, &jailed].map(|costs| of(costs, which));
+        let ratio = jailed.1.as_secs_f64() / bare.1.as_secs_f64();
+        eprintln!(
+            "{name}: without a jail least {:.2?}, median {:.2?}; in a jail least {:.2?}, median {:.2?}; {ratio:.1} times",
+            bare.0, bare.1, jailed.0, jailed.1
+        );
+    }
     Ok(())
+}
+
+/// The time on the wall, and that of the processors in all that was started and has ended.
+fn cost_of(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<[Duration; 2]> {
+    let (before, start) = (children()?, Instant::now());
+    work()?;
+    Ok([start.elapsed(), children()?.saturating_sub(before)])
+}
+
+fn children() -> anyhow::Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let both = usage.user_time() + usage.system_time();
+    Ok(Duration::from_micros(both.num_microseconds().try_into()?))
 }
 
 /// Copies the plain files of `response`.

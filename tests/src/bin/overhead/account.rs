@@ -1,0 +1,115 @@
+//! Processor time, as the kernel counted it.
+//!
+//! What we start ourselves is read from getrusage(2), which adds up every descendant that was waited
+//! for, in microseconds. A server goes on running, so it is read from `/proc/PID/stat` of its
+//! two processes: their own time, and that of the descendants that they have waited for. Those are in
+//! hundredths of a second, rounded down, so that one reading may be off by one and a mean over
+//! many is what counts. Nothing is read before the jail of the last job is gone.
+
+use std::fs;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+use stap_tests::process;
+use stap_tests::server::Server;
+use stap_tests::wait;
+
+/// User and system time together of everybody who takes part.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Account {
+    /// What this program has started and waited for: bare stap, or the client.
+    pub(crate) ours: Duration,
+    /// `stap-serverd`.
+    pub(crate) coordinator: Duration,
+    /// `stap-worker`.
+    pub(crate) worker: Duration,
+    /// What ran in jails, `stap-jail` included.
+    pub(crate) jailed: Duration,
+}
+
+impl Account {
+    /// Reads the accounts of this program's children.
+    pub(crate) fn of_children() -> Self {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the kernel always tells");
+        let both = usage.user_time() + usage.system_time();
+        let micros = u64::try_from(both.num_microseconds()).expect("time is never negative");
+        Self {
+            ours: Duration::from_micros(micros),
+            ..Self::default()
+        }
+    }
+
+    /// Reads them and those of a server that has nothing left to do.
+    pub(crate) fn with(server: &Server) -> Self {
+        let worker = worker_of(server);
+        wait::until_true("the last jail is gone", || {
+            process::all().iter().all(|other| other.parent != worker)
+        });
+        let (coordinator, _) = times(server.pid);
+        let (worker, jailed) = times(worker);
+        Self {
+            coordinator,
+            worker,
+            jailed,
+            ..Self::of_children()
+        }
+    }
+
+    /// Everybody's.
+    pub(crate) fn total(self) -> Duration {
+        self.ours + self.coordinator + self.worker + self.jailed
+    }
+}
+
+impl Sub for Account {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            ours: self.ours - earlier.ours,
+            coordinator: self.coordinator - earlier.coordinator,
+            worker: self.worker - earlier.worker,
+            jailed: self.jailed - earlier.jailed,
+        }
+    }
+}
+
+impl Add for Account {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            ours: self.ours + other.ours,
+            coordinator: self.coordinator + other.coordinator,
+            worker: self.worker + other.worker,
+            jailed: self.jailed + other.jailed,
+        }
+    }
+}
+
+fn worker_of(server: &Server) -> i32 {
+    let workers = process::named("stap-worker");
+    let mut own = workers.iter().filter(|worker| worker.parent == server.pid);
+    own.next().expect("a server keeps its worker").pid
+}
+
+/// The time of a process and of what it has waited for; see proc_pid_stat(5).
+fn times(pid: i32) -> (Duration, Duration) {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server runs");
+    let (_, behind_name) = stat.rsplit_once(')').expect("a name is in parentheses");
+    let ticks: Vec<u64> = behind_name
+        .split_whitespace()
+        .skip(BEFORE_TIMES)
+        .take(4)
+        .map(|word| word.parse().expect("times are whole numbers"))
+        .collect();
+    let tick = Duration::from_secs(1)
+        / u32::try_from(rustix::param::clock_ticks_per_second()).expect("a tick is not that short");
+    let time = |ticks: u64| tick * u32::try_from(ticks).expect("a server is not that old");
+    (time(ticks[0] + ticks[1]), time(ticks[2] + ticks[3]))
+}
+
+/// The fields from the state up to the times.
+const BEFORE_TIMES: usize = 11;

@@ -1,0 +1,82 @@
+//! Numbers as a person reads them, in Markdown, so that they can be kept.
+
+use std::time::Duration;
+
+use crate::account::Account;
+
+/// Measurements of the same thing.
+pub(crate) struct Series {
+    sorted: Vec<Duration>,
+}
+
+impl Series {
+    pub(crate) fn of(mut measured: Vec<Duration>) -> Self {
+        assert!(!measured.is_empty(), "something was measured");
+        measured.sort_unstable();
+        Self { sorted: measured }
+    }
+
+    fn median(&self) -> Duration {
+        self.sorted[self.sorted.len() / 2]
+    }
+
+    fn least(&self) -> Duration {
+        self.sorted[0]
+    }
+
+    /// The median, and what it is the median of.
+    fn show(&self) -> String {
+        let (least, most) = (self.least(), self.sorted[self.sorted.len() - 1]);
+        format!(
+            "{} ({} .. {})",
+            show(self.median()),
+            show(least),
+            show(most)
+        )
+    }
+}
+
+/// Prints what is bare beside what is served. Where other work disturbs, the least is what is left
+/// of the truth about time on the wall.
+pub(crate) fn comparison(title: &str, rows: &[(&str, Series, Series)]) {
+    println!("\n{title}\n");
+    println!("| time | bare | served | ratio of medians | ratio of least |");
+    println!("|---|---|---|---|---|");
+    for (name, bare, served) in rows {
+        let ratio = |of: fn(&Series) -> Duration| of(served).as_secs_f64() / of(bare).as_secs_f64();
+        let (medians, least) = (ratio(Series::median), ratio(Series::least));
+        let (bare, served) = (bare.show(), served.show());
+        println!("| {name} | {bare} | {served} | {medians:.3} | {least:.3} |");
+    }
+}
+
+/// Prints whose time it was, as means.
+pub(crate) fn parts(title: &str, sum: Account, runs: usize) {
+    println!("\n{title}\n");
+    println!("| part | processor |");
+    println!("|---|---|");
+    mean("`stap-client`", sum.ours, runs);
+    mean("`stap-serverd`", sum.coordinator, runs);
+    mean("`stap-worker`", sum.worker, runs);
+    mean("the jail and all in it", sum.jailed, runs);
+}
+
+/// Prints one row.
+pub(crate) fn mean(name: &str, sum: Duration, runs: usize) {
+    let runs = u32::try_from(runs).expect("nobody waits for that many");
+    println!("| {name} | {} |", show(sum / runs));
+}
+
+/// Prints one row with its spread.
+pub(crate) fn single(name: &str, series: &Series) {
+    println!("| {name} (wall) | {} |", series.show());
+}
+
+fn show(time: Duration) -> String {
+    let milliseconds = time.as_secs_f64() * 1000.0;
+    if milliseconds < 100.0 {
+        format!("{milliseconds:.1} ms")
+    } else {
+        format!("{milliseconds:.0} ms")
+    }
+}
