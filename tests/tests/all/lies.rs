@@ -145,7 +145,7 @@ fn x5_an_incomplete_reply_is_refused() {
 fn what_is_no_archive_is_no_reply() {
     lab::inside(|lab| {
         peer::databases(lab.alice(), peer::now());
-        is_refused(lab, "reply is empty", Vec::new());
+        is_refused(lab, "without an answer", Vec::new());
         is_refused(
             lab,
             "Cannot unpack server response",
