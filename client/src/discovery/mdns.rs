@@ -1,23 +1,30 @@
 //! One search with the mDNS library: the loop around its events, and the bounds on what it tells.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use mdns_sd::{ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent};
+use if_addrs::Interface;
+use mdns_sd::{
+    HostnameResolutionEvent, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent,
+};
 use stap_protocol::announcement::Announcement;
 
-use super::patience::Progress;
+use super::patience::{HARD_LIMIT, Progress};
 use super::{Address, Announced, DiscoveryError, Patience, Zone};
 
 /// Asks on every interface, loopback included, until the patience is over.
 pub(super) fn browse(patience: Patience<'_>) -> Result<Vec<Announced>, DiscoveryError> {
-    require_an_interface()?;
+    let interfaces = interfaces_in_use()?;
     // The library uses every interface that is up. Loopback among them is what finds the servers
     // of a host without a network.
     let daemon = ServiceDaemon::new()?;
     let events = daemon.browse(SERVICE)?;
     let start = Instant::now();
     let mut search = Search {
+        hears_wanted: interfaces.iter().any(|interface| is_wanted(interface.ip())),
+        daemon: &daemon,
+        questions: BTreeMap::new(),
         patience,
         started: false,
         progress: Progress::default(),
@@ -34,21 +41,34 @@ pub(super) fn browse(patience: Patience<'_>) -> Result<Vec<Announced>, Discovery
             break;
         }
     }
+    let found = search.found.into_values().collect();
     // Nobody waits for the thread: it holds sockets only, and the process ends soon.
     drop(daemon.shutdown());
-    Ok(search.found.into_values().collect())
+    Ok(found)
 }
 
-fn require_an_interface() -> Result<(), DiscoveryError> {
-    let interfaces = if_addrs::get_if_addrs().map_err(DiscoveryError::Interfaces)?;
-    if interfaces.iter().any(if_addrs::Interface::is_oper_up) {
-        Ok(())
-    } else {
+fn interfaces_in_use() -> Result<Vec<Interface>, DiscoveryError> {
+    let mut interfaces = if_addrs::get_if_addrs().map_err(DiscoveryError::Interfaces)?;
+    interfaces.retain(Interface::is_oper_up);
+    if interfaces.is_empty() {
         Err(DiscoveryError::NoInterface)
+    } else {
+        Ok(interfaces)
     }
 }
 
+/// An address that other hosts may use, of the family that everybody can read.
+fn is_wanted(address: IpAddr) -> bool {
+    address.is_ipv4() && !address.is_loopback()
+}
+
 struct Search<'a> {
+    /// Whether this host has an address of its own that [`is_wanted`]; else servers' are not heard.
+    hears_wanted: bool,
+    daemon: &'a ServiceDaemon,
+    /// Hosts whose addresses were asked for, with the answers, which also come as events of the
+    /// instances and are not read here.
+    questions: BTreeMap<String, Receiver<HostnameResolutionEvent>>,
     patience: Patience<'a>,
     started: bool,
     progress: Progress,
@@ -67,10 +87,32 @@ impl Search<'_> {
                 self.found.remove(&instance);
             }
             ServiceEvent::ServiceResolved(service) => {
-                self.progress.settled(service.get_fullname(), at);
+                if self.is_complete(&service) {
+                    self.progress.settled(service.get_fullname(), at);
+                } else {
+                    self.progress.found(service.get_fullname().to_owned(), at);
+                    self.ask_for_addresses(service.get_hostname());
+                }
                 self.resolved(&service);
             }
             _ => (),
+        }
+    }
+
+    fn is_complete(&self, service: &ResolvedService) -> bool {
+        let mut addresses = service.get_addresses().iter().map(ScopedIp::to_ip_addr);
+        !self.hears_wanted || addresses.any(is_wanted)
+    }
+
+    /// A responder tells the addresses of each interface there alone, and may keep silent on one of
+    /// them because it has just told somebody else; then the library does not ask again, as it has an
+    /// address.
+    fn ask_for_addresses(&mut self, host: &str) {
+        if self.questions.len() < MAX_INSTANCES && !self.questions.contains_key(host) {
+            let limit = u64::try_from(HARD_LIMIT.as_millis()).ok();
+            if let Ok(answers) = self.daemon.resolve_hostname(host, limit) {
+                self.questions.insert(host.to_owned(), answers);
+            }
         }
     }
 

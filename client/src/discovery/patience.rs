@@ -23,7 +23,7 @@ impl Progress {
         self.last_news = at;
     }
 
-    /// An instance exists; its details are being asked for.
+    /// An instance exists; its details, or its IPv4 address, are being asked for.
     pub(super) fn found(&mut self, instance: String, at: Duration) {
         self.last_news = at;
         if self.unresolved.len() < super::mdns::MAX_INSTANCES {
@@ -58,7 +58,7 @@ impl Progress {
 }
 
 /// The documented limit of a search.
-const HARD_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const HARD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Questions after which silence means that nobody is left to answer.
 const QUESTIONS: u32 = 2;

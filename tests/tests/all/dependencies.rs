@@ -98,8 +98,13 @@ const LICENCES: &[&str] = &[
 /// The registry, which is the only source of outside code.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// The only file that may hold unsafe code.
-const UNSAFE: &str = "worker/jail/src/sys.rs";
+/// The only files that may hold unsafe code: what the jail asks of the kernel, and what an attacker in
+/// its tests asks of it. This file only names the words.
+const UNSAFE: [&str; 3] = [
+    "worker/jail/src/sys.rs",
+    "worker/jail/tests/attack/calls.rs",
+    "tests/tests/all/dependencies.rs",
+];
 
 /// What may lie at the top of the repository.
 const FOLDERS: &[&str] = &[
@@ -252,14 +257,12 @@ fn unsafe_code_is_forbidden_everywhere_but_in_one_file() {
             "unsafe extern",
             "expect(unsafe_code",
         ];
-        let found = text
+        let mut code = text
             .lines()
             .filter(|line| !line.trim_start().starts_with("//"));
-        let found = found
-            .filter(|line| !line.contains("let opens"))
-            .any(|line| opens.iter().any(|word| line.contains(word)));
+        let found = code.any(|line| opens.iter().any(|word| line.contains(word)));
         assert!(
-            !found || relative == Path::new(UNSAFE),
+            !found || UNSAFE.iter().any(|file| relative == Path::new(file)),
             "{} holds unsafe code",
             relative.display()
         );
