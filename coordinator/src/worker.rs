@@ -1,4 +1,4 @@
-//! The local worker: its process, the conversation with it, and the [`Executor`] made of both.
+//! The local worker: its process, the conversation with it, and the executor made of both.
 
 mod introduction;
 mod lines;

@@ -105,7 +105,7 @@ impl Trial {
         Ok(Self { hierarchy, base })
     }
 
-    /// Makes a group that has to be used up by [`Self::finish`].
+    /// Makes a group; its check removes it.
     fn group(&self, name: &str, changes: &[(&str, &str)]) -> anyhow::Result<Group> {
         Ok(self.hierarchy.create(name, &limits(changes)?)?)
     }
