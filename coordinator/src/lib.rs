@@ -78,6 +78,9 @@ pub enum Failure {
          them with deploy/target-root and add it with --root; --list-targets says what was found", listed(.0)
     )]
     NoTargets(Vec<Unusable>),
+    /// The server cannot leave the directory that it was started in.
+    #[error("cannot change to /: {0}")]
+    WorkingDirectory(io::Error),
     /// The service account cannot be used.
     #[error(transparent)]
     Account(#[from] confine::AccountError),

@@ -191,8 +191,8 @@ pub fn slots(options: &Options) -> NonZeroUsize {
     }
 }
 
-/// The worker does not share our current directory.
-fn absolute(path: &Path) -> Result<PathBuf, SettingsError> {
+/// Neither the worker nor a server that serves is in the directory of whoever started it.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, SettingsError> {
     std::path::absolute(path).map_err(|_gone| SettingsError::NoDirectory(path.to_owned()))
 }
 

@@ -14,7 +14,7 @@ use crate::listener::Bound;
 use crate::log;
 use crate::options::Options;
 use crate::server::Prepared;
-use crate::settings::{PolicyText, Surroundings, configuration, slots};
+use crate::settings::{PolicyText, Surroundings, absolute, configuration, slots};
 use crate::worker::{self, Spawned};
 use crate::{Clock, Failure};
 
@@ -36,9 +36,10 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
     warn_about_root(&surroundings, options, console);
     let policy = PolicyText::read(&options.policy)?;
     let nodename = nodename();
+    let named_database = options.database.as_deref().map(absolute).transpose()?;
     let database = Database::new(
         &Paths::discover(&environment)?,
-        options.database.as_deref(),
+        named_database.as_deref(),
         &nodename,
         password_rule(options),
     );
@@ -49,6 +50,9 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
     if worker.readiness.targets.is_empty() {
         return Err(Failure::NoTargets(worker.readiness.unusable));
     }
+    // All names of the command line are resolved, and a server that goes on must not keep the file
+    // system busy in which it happened to be started.
+    std::env::set_current_dir("/").map_err(Failure::WorkingDirectory)?;
     give_up_rights(&surroundings, &database)?;
     Ok(Prepared {
         nodename,

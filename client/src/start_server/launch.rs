@@ -77,8 +77,9 @@ impl Starting {
             .arg0(DETACHING)
             .arg(program)
             .args(with_ready_fd(arguments));
+        // The server is started where the caller is, since file names on its command line may be
+        // relative; it goes to `/` by itself when it has resolved them.
         command
-            .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(tell_warnings);

@@ -1,7 +1,7 @@
 //! `stap-start-server` and `stap-find-or-start-server`, with a stand-in for `stap-serverd`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -75,6 +75,12 @@ fn the_pid_of_a_detached_server_is_printed_when_it_is_ready() {
         noted(&world, "session"),
         pid.trim_end(),
         "it leads a session of its own"
+    );
+    let caller = world.path("cwd").canonicalize().unwrap();
+    assert_eq!(
+        Path::new(&noted(&world, "cwd")),
+        caller,
+        "relative names mean what they say"
     );
     assert_eq!(noted(&world, "stdin"), "/dev/null");
     assert_eq!(noted(&world, "umask"), "0022");

@@ -28,6 +28,14 @@ fn a_password_is_made_when_it_is_asked_for() {
 }
 
 #[test]
+fn relative_names_are_found_where_the_server_was_started_and_not_where_it_serves() {
+    let server = Server::start(&[]);
+    assert_eq!(server.working_directory(), Path::new("/"));
+    assert!(!server.certificate().is_empty());
+    assert!(server.log().contains("Using network address"));
+}
+
+#[test]
 fn a_certificate_that_gets_old_is_renewed_once_a_client_has_come() {
     // A slow machine starts the server only when the certificate is old already.
     let started = [3, 12, 60].into_iter().find_map(|seconds| {

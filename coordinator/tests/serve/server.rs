@@ -64,6 +64,11 @@ impl Server {
             .unwrap_or_else(|| panic!("the log never said {text:?}:\n{}", self.log()));
     }
 
+    /// Where it is.
+    pub(crate) fn working_directory(&self) -> PathBuf {
+        fs::read_link(format!("/proc/{}/cwd", self.child.id())).unwrap()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -92,10 +97,8 @@ pub(crate) fn launch(home: &TempDir, options: &[&str]) -> (Child, Verdict) {
     drop(nobody);
     let mut command = Command::new(&*PROGRAM);
     command
-        .args(["--no-advertise", "--ready-fd=7", "--log"])
-        .arg(log_file(home))
-        .arg("--ssl")
-        .arg(database(home))
+        .current_dir(home.path())
+        .args(["--no-advertise", "--ready-fd=7", "--log", LOG, "--ssl", DATABASE])
         .args(options)
         .env_clear()
         .env("HOME", home.path())
@@ -149,13 +152,17 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     program
 });
 
+/// Relative to the home that the server is started in.
+const DATABASE: &str = "db";
+const LOG: &str = "log";
+
 /// Where the server keeps its certificate.
 pub(crate) fn database(home: &TempDir) -> PathBuf {
-    home.path().join("db")
+    home.path().join(DATABASE)
 }
 
 pub(crate) fn log_file(home: &TempDir) -> PathBuf {
-    home.path().join("log")
+    home.path().join(LOG)
 }
 
 /// Looks until it is so, for at most [`PATIENCE`].
