@@ -143,7 +143,11 @@ impl Choice<'_> {
             // A name that only mDNS knows need not resolve, so this is said only in vain.
             self.attempts.note(match wanted.addresses.is_empty() {
                 true => format!("Cannot resolve server {name}"),
-                false => format!("No server is available on {name}"),
+                false => format!(
+                    "No server is available on {name}\n  \
+                     none there announces that it builds for {}; stap-find-servers --all lists what there is",
+                    self.target
+                ),
             });
         }
         there.into_iter().map(candidate).collect()
