@@ -39,12 +39,13 @@ pub const PATH: &str = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 pub const USERS: [(&str, u32); 2] = [("alice", 12345), ("bob", 12346)];
 
 /// The programs that a lab offers. A lab without one of them would test nothing.
-pub const PROGRAMS: [&str; 9] = [
+pub const PROGRAMS: [&str; 10] = [
     "stap-authorize-server-cert",
     "stap-client",
     "stap-find-or-start-server",
     "stap-find-servers",
     "stap-jail",
+    "stap-server",
     "stap-serverd",
     "stap-start-server",
     "stap-stop-server",

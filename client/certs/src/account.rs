@@ -1,8 +1,42 @@
-//! What the passwd database says about a user: the name for messages and the home directory.
+//! What the passwd and group databases say about users: names for messages, home directories, ids.
 
 use std::path::PathBuf;
 
-use nix::unistd::{Uid, User};
+use nix::unistd::{Group, Uid, User};
+
+/// Somebody whom the passwd database knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The name.
+    pub name: String,
+    /// The user id.
+    pub uid: u32,
+    /// The primary group.
+    pub gid: u32,
+    /// The home directory.
+    pub home: PathBuf,
+}
+
+impl Account {
+    /// Looks an account up by its name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let user = User::from_name(name).ok().flatten()?;
+        Some(Self {
+            name: user.name,
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            home: user.dir,
+        })
+    }
+
+    /// Whether the account belongs to a group, as its primary one or as a member.
+    #[must_use]
+    pub fn belongs_to(&self, group: &str) -> bool {
+        let group = Group::from_name(group).ok().flatten();
+        group.is_some_and(|group| group.gid.as_raw() == self.gid || group.mem.contains(&self.name))
+    }
+}
 
 /// Returns the user's name, or the number when the passwd database has no entry.
 #[must_use]
@@ -27,6 +61,15 @@ fn entry(uid: u32) -> Option<User> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn root_belongs_to_the_group_root_and_nobody_to_one_that_is_not() {
+        let root = Account::named("root").unwrap();
+        assert_eq!((root.uid, root.gid), (0, 0));
+        assert!(root.belongs_to("root"));
+        assert!(!root.belongs_to("no-such-group"));
+        assert_eq!(Account::named("no-such-user"), None);
+    }
 
     #[test]
     fn root_has_a_name_and_an_unknown_user_is_a_number() {

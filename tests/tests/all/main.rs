@@ -18,6 +18,8 @@ mod hostile;
 #[cfg(test)]
 mod lies;
 #[cfg(test)]
+mod manager;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod run;
