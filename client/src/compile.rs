@@ -10,7 +10,6 @@ mod package;
 mod progress;
 mod replay;
 mod scratch;
-mod server_spec;
 mod signals;
 mod sources;
 mod staprun;
@@ -42,6 +41,7 @@ use self::staprun::RunEnd;
 use self::trust::TrustedDatabase;
 use crate::diagnostics::{Diagnostics, print_result};
 use crate::host::Host;
+use crate::servers::{self, Errand};
 
 /// Runs the tool and returns its exit status.
 #[must_use]
@@ -54,8 +54,31 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Asked::parse(&words, order) {
         Ok(Asked::Help) => print(include_str!("compile/help.txt")),
         Ok(Asked::Version) => print(VERSION),
+        Ok(Asked::Servers(plan)) => about_servers(*plan, &diagnostics),
         Ok(Asked::Compile(plan)) => serve(Ok(*plan), &diagnostics),
         Err(error) => serve(Err(error), &diagnostics),
+    }
+}
+
+/// Neither listing nor trusting needs a database, a temporary directory or a script.
+fn about_servers(plan: Plan, diagnostics: &Diagnostics) -> ExitCode {
+    let target = Host::this()
+        .map_err(ClientError::from)
+        .and_then(|host| Ok(package::target(&plan, &host)?));
+    match target {
+        Ok(target) => {
+            let errand = Errand {
+                list: plan.list_servers,
+                trust: plan.trust_servers,
+                named: plan.servers,
+                target,
+            };
+            servers::run(&errand, diagnostics)
+        }
+        Err(error) => {
+            error.tell(diagnostics);
+            ExitCode::FAILURE
+        }
     }
 }
 

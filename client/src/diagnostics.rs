@@ -42,6 +42,15 @@ impl Diagnostics {
         self.plain(format_args!("{}: WARNING: {text}", self.program));
     }
 
+    /// Asks something; the answer comes on the same line.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever speaks to people holds the diagnostics"
+    )]
+    pub(crate) fn question(&self, text: &str) {
+        io::stderr().write_all(text.as_bytes()).unwrap_or(());
+    }
+
     /// Says a documented line that carries no prefix.
     #[expect(
         clippy::unused_self,

@@ -16,4 +16,6 @@ mod diagnostics;
 mod discovery;
 mod host;
 mod server_process;
+mod server_spec;
+mod servers;
 mod siblings;

@@ -16,6 +16,7 @@ pub struct Paths {
     server: PathBuf,
     private_client: Option<PathBuf>,
     global_client: PathBuf,
+    module_signers: PathBuf,
 }
 
 /// What decides where databases live; read once, at the start of a program.
@@ -64,12 +65,15 @@ impl Paths {
     /// # Errors
     /// An ordinary user without `SYSTEMTAP_DIR`, `HOME` and passwd entry has no databases.
     pub fn discover(environment: &Environment) -> Result<Self, PathsError> {
-        let global = environment.sysconf().join("systemtap/ssl");
+        let systemtap = environment.sysconf().join("systemtap");
+        let global = systemtap.join("ssl");
+        let module_signers = systemtap.join("staprun");
         if environment.effective_uid == ROOT {
             return Ok(Self {
                 server: global.join("server"),
                 private_client: None,
                 global_client: global.join("client"),
+                module_signers,
             });
         }
         let private = environment.user_dir()?.join("ssl");
@@ -77,6 +81,7 @@ impl Paths {
             server: private.join("server"),
             private_client: Some(private.join("client")),
             global_client: global.join("client"),
+            module_signers,
         })
     }
 
@@ -96,6 +101,12 @@ impl Paths {
     #[must_use]
     pub fn global_client(&self) -> &Path {
         &self.global_client
+    }
+
+    /// The database of those whose modules `staprun` loads for unprivileged users.
+    #[must_use]
+    pub fn module_signers(&self) -> &Path {
+        &self.module_signers
     }
 
     /// The client-side database that this user changes: the private one, for root the global one.

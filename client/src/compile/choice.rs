@@ -1,16 +1,13 @@
 //! Which servers are asked: the named ones, or those that announce themselves.
 
-use std::net::{IpAddr, SocketAddr};
-
 use stap_protocol::target::TargetName;
-use tokio::net::lookup_host;
 use tokio::task::spawn_blocking;
 
 use super::exchange::{Answer, Attempts, Candidate, ask};
-use super::server_spec::{NamedHost, ServerSpec};
 use super::trust::TrustedDatabase;
 use crate::discovery::{self, DiscoveryError, Patience, Server};
 use crate::host::Host;
+use crate::server_spec::{NamedHost, ServerSpec, resolve};
 
 /// Everything that asking needs, and what came of it so far.
 #[derive(Debug)]
@@ -127,13 +124,7 @@ impl Choice<'_> {
     }
 
     async fn announced_on(&mut self, name: &str) -> Vec<Candidate> {
-        let addresses: Vec<IpAddr> = resolve(name, 0).await.iter().map(SocketAddr::ip).collect();
-        let wanted = NamedHost {
-            name: name.to_owned(),
-            addresses,
-            own_addresses: own_addresses(),
-            own_name: self.host.name.clone(),
-        };
+        let wanted = NamedHost::resolve(name, &self.host.name).await;
         let servers = self.compatible_or_noted().await;
         let there: Vec<&Server> = servers
             .iter()
@@ -232,20 +223,3 @@ fn candidate(server: &Server) -> Candidate {
         addresses: vec![server.socket_address()],
     }
 }
-
-/// Asks the system, so that `/etc/hosts` counts and an IPv6 address may have an interface.
-async fn resolve(name: &str, port: u16) -> Vec<SocketAddr> {
-    match lookup_host((name, port)).await {
-        Ok(addresses) => addresses.take(MAX_ADDRESSES).collect(),
-        // The caller says that the name cannot be resolved; there is no more to say.
-        Err(_) => Vec::new(),
-    }
-}
-
-fn own_addresses() -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    interfaces.iter().map(if_addrs::Interface::ip).collect()
-}
-
-/// More addresses of one host than anybody waits for.
-const MAX_ADDRESSES: usize = 16;

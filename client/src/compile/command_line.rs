@@ -12,8 +12,8 @@ use stap_protocol::options::{CommandLine, Item, OptionError, Order, parse_ordere
 use stap_protocol::target::{Arch, TargetNameError};
 use stap_protocol::text::escape;
 
-use super::server_spec::{ServerSpec, ServerSpecError};
 use super::staprun::{Color, RunOptions};
+use crate::server_spec::{ServerSpec, ServerSpecError};
 
 /// What the words after the program's name ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(crate) enum Asked {
     Help,
     /// `-V`, `--version`.
     Version,
+    /// `--list-servers`, `--trust-servers`: nothing is compiled.
+    Servers(Box<Plan>),
     /// Everything else.
     Compile(Box<Plan>),
 }
@@ -33,6 +35,10 @@ pub(crate) struct Plan {
     pub(crate) servers: Vec<ServerSpec>,
     /// `--ssl=`, in order.
     pub(crate) databases: Vec<PathBuf>,
+    /// The words behind `--list-servers`.
+    pub(crate) list_servers: Option<String>,
+    /// The words behind `--trust-servers`.
+    pub(crate) trust_servers: Option<String>,
     /// The last pass that is wanted.
     pub(crate) last_pass: LastPass,
     /// Where the script comes from.
@@ -129,7 +135,15 @@ impl Asked {
         {
             Some(item) if is_help(item) => Ok(Self::Help),
             Some(_) => Ok(Self::Version),
-            None => Plan::of(&line).map(|plan| Self::Compile(Box::new(plan))),
+            None => {
+                let plan = Box::new(Plan::of(&line)?);
+                Ok(
+                    match plan.list_servers.is_some() || plan.trust_servers.is_some() {
+                        true => Self::Servers(plan),
+                        false => Self::Compile(plan),
+                    },
+                )
+            }
         }
     }
 }
@@ -241,6 +255,21 @@ impl Plan {
         }
         if name == "color" || name == "colour" {
             self.run.color = color(value)?;
+            return Ok(());
+        }
+        let about_servers = match name {
+            "list-servers" => Some(&mut self.list_servers),
+            "trust-servers" => Some(&mut self.trust_servers),
+            _ => None,
+        };
+        if let Some(words) = about_servers {
+            *words = Some(String::from_utf8_lossy(value.unwrap_or_default()).into_owned());
+            return Ok(());
+        }
+        // What stock clients call it; without a value it asks for what is done anyway.
+        if name == "use-server" {
+            let named = value.map(ServerSpec::parse).transpose()?;
+            self.servers.extend(named);
             return Ok(());
         }
         if name == "vp" {
@@ -372,15 +401,12 @@ fn os(bytes: &[u8]) -> OsString {
 }
 
 /// Long options of stap that make no sense where a server compiles and this host runs.
-const UNSUPPORTED: [&str; 9] = [
+const UNSUPPORTED: [&str; 6] = [
     "interactive",
-    "list-servers",
     "monitor",
     "remote",
     "remote-prefix",
     "tmpdir",
-    "trust-servers",
-    "use-server",
     "use-server-on-error",
 ];
 

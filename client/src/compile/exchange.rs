@@ -13,8 +13,8 @@ use stap_transport::Deadlines;
 use stap_transport::client::{ClientStream, ConnectError, ExchangeError, connect};
 use tokio::time::sleep;
 
-use super::server_spec::is_ip;
 use super::trust::TrustedDatabase;
+use crate::server_spec::is_ip;
 
 /// A server that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,8 @@ mod hostile;
 #[cfg(test)]
 mod lies;
 #[cfg(test)]
+mod listing;
+#[cfg(test)]
 mod manager;
 #[cfg(test)]
 mod rows;

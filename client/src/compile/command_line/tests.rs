@@ -202,12 +202,8 @@ fn what_only_stap_itself_can_do_is_refused_by_name() {
             "--remote is not supported by stap-client",
         ),
         (
-            &["--use-server"],
-            "--use-server is not supported by stap-client",
-        ),
-        (
-            &["--list-servers=all"],
-            "--list-servers is not supported by stap-client",
+            &["--use-server-on-error"],
+            "--use-server-on-error is not supported by stap-client",
         ),
         (&["--tmpdir=/x"], "--tmpdir is not supported by stap-client"),
     ] {

@@ -1,6 +1,8 @@
 //! What may follow `--server=`, and which announced servers it means.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::lookup_host;
 
 use crate::discovery::Server;
 
@@ -134,11 +136,25 @@ pub(crate) struct NamedHost {
 }
 
 impl NamedHost {
+    /// Finds out what `name` means on the host that calls itself `own_name`.
+    pub(crate) async fn resolve(name: &str, own_name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            addresses: resolve(name, 0).await.iter().map(SocketAddr::ip).collect(),
+            own_addresses: own_addresses(),
+            own_name: own_name.to_owned(),
+        }
+    }
+
     /// Whether an announced server runs on the named host.
     pub(crate) fn is_host_of(&self, server: &Server) -> bool {
-        let address = server.address.ip;
+        self.is_host_at(&server.host, server.address.ip)
+    }
+
+    /// Whether whoever calls himself `host` at `address` is the named host.
+    pub(crate) fn is_host_at(&self, host: &str, address: IpAddr) -> bool {
         self.addresses.contains(&address)
-            || same_host(&server.host, &self.name)
+            || same_host(host, &self.name)
             || (self.is_this_host() && self.own_addresses.contains(&address))
     }
 
@@ -151,6 +167,20 @@ impl NamedHost {
                 .iter()
                 .any(|ip| ip.is_loopback() || self.own_addresses.contains(ip))
     }
+}
+
+/// Asks the system, so that `/etc/hosts` counts and an IPv6 address may have an interface.
+pub(crate) async fn resolve(name: &str, port: u16) -> Vec<SocketAddr> {
+    match lookup_host((name, port)).await {
+        Ok(addresses) => addresses.take(MAX_ADDRESSES).collect(),
+        // The caller says that the name cannot be resolved; there is no more to say.
+        Err(_) => Vec::new(),
+    }
+}
+
+fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.iter().map(if_addrs::Interface::ip).collect()
 }
 
 /// Host names are equal in any case, with or without `.local`, and never in part.
@@ -167,6 +197,8 @@ fn bare(name: &str) -> &str {
     }
 }
 
+/// More addresses of one host than anybody waits for.
+const MAX_ADDRESSES: usize = 16;
 const LOCAL: &str = ".local";
 const SERIAL_OCTETS: usize = 5;
 
