@@ -3,9 +3,16 @@
 use std::fmt;
 use std::ops::Range;
 
-/// Why a text is no policy.
+/// Why a text is no policy: everything that was found wrong with it, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
+    first: Fault,
+    others: Vec<Fault>,
+}
+
+/// One thing in a policy file that is wrong, or that cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
     reason: String,
     place: Option<Place>,
 }
@@ -22,17 +29,70 @@ struct Place {
 impl PolicyError {
     /// A fault of the whole text.
     pub(crate) fn whole(reason: impl Into<String>) -> Self {
+        Self::from(Fault::whole(reason))
+    }
+
+    /// All of `faults`, or `None` if there are none.
+    pub(crate) fn of(mut faults: Vec<Fault>) -> Option<Self> {
+        faults.sort_by_key(|fault| (fault.line(), fault.column()));
+        let left_out = faults.len().saturating_sub(MAX_FAULTS);
+        faults.truncate(MAX_FAULTS);
+        if left_out > 0 {
+            faults.push(Fault::whole(format!("and {left_out} more faults")));
+        }
+        let mut faults = faults.into_iter();
+        let first = faults.next()?;
+        Some(Self {
+            first,
+            others: faults.collect(),
+        })
+    }
+
+    /// Everything that is wrong, in the order of the file.
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// What is wrong first, without the place.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        self.first.reason()
+    }
+
+    /// The line of the first fault, counted from 1, where it can be pinned to one.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.first.line()
+    }
+
+    /// The column in characters of the first fault, counted from 1, where it can be pinned to one.
+    #[must_use]
+    pub fn column(&self) -> Option<usize> {
+        self.first.column()
+    }
+}
+
+impl Fault {
+    /// A fault of the whole text.
+    pub(crate) fn whole(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
             place: None,
         }
     }
 
+    /// A fault of the part of `text` at `span`.
+    pub(crate) fn at(text: &str, span: &Range<usize>, reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            place: Place::of(text, span),
+        }
+    }
+
     pub(crate) fn from_toml(text: &str, error: &toml::de::Error) -> Self {
-        let place = error.span().and_then(|span| Place::of(text, &span));
         Self {
             reason: error.message().trim().replace('\n', ", "),
-            place,
+            place: error.span().and_then(|span| Place::of(text, &span)),
         }
     }
 
@@ -71,10 +131,29 @@ impl Place {
     }
 }
 
+impl From<Fault> for PolicyError {
+    fn from(first: Fault) -> Self {
+        Self {
+            first,
+            others: Vec::new(),
+        }
+    }
+}
+
 impl std::error::Error for PolicyError {}
 
-/// `line 7, column 8: what is wrong`, then the line itself with the word marked.
+/// Every fault, each beginning on a line of its own.
 impl fmt::Display for PolicyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.fmt(formatter)?;
+        self.others
+            .iter()
+            .try_for_each(|fault| write!(formatter, "\n{fault}"))
+    }
+}
+
+/// `line 7, column 8: what is wrong`, then the line itself with the word marked.
+impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(Place {
             line,
@@ -104,3 +183,5 @@ fn harmless(character: char) -> char {
 
 /// Lines and marks are cut here; a longer one would not help the reader.
 const MAX_SHOWN: usize = 160;
+/// Faults that are told at once; a text with more is no policy that somebody meant.
+const MAX_FAULTS: usize = 20;

@@ -10,14 +10,22 @@
 #![forbid(unsafe_code)]
 
 pub mod builtin;
+mod document;
+mod doubts;
 mod fault;
 mod layers;
+mod nearest;
 mod options;
+mod places;
 mod policy;
 mod quantity;
+mod wider;
 
-pub use fault::PolicyError;
+pub use doubts::Host;
+pub use fault::{Fault, PolicyError};
 pub use layers::{Demand, Layers};
 pub use options::{OptionName, Options, Privilege};
+pub use places::Places;
 pub use policy::{Admission, ClassName, Limits, OnFlood, Policy, Request, Slots};
 pub use quantity::{Count, Size, Time};
+pub use wider::{Wider, wider};

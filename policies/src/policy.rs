@@ -5,7 +5,9 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::builtin;
-use crate::fault::PolicyError;
+use crate::document::Document;
+use crate::doubts::{self, Host};
+use crate::fault::{Fault, PolicyError};
 use crate::layers::Layers;
 use crate::options::Options;
 use crate::quantity::{Count, Size, Time};
@@ -29,14 +31,14 @@ impl Policy {
     /// # Errors
     ///
     /// When the text is too long, is no TOML, lacks a field, has one that does not exist, or has a
-    /// value that makes no sense. The error shows the place.
+    /// value that makes no sense. The error shows every place.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         if text.len() > MAX_TEXT {
             let length = text.len();
             let reason = format!("the policy is {length} bytes long; the limit is {MAX_TEXT}");
             return Err(PolicyError::whole(reason));
         }
-        toml::from_str(text).map_err(|error| PolicyError::from_toml(text, &error))
+        Document::parse(text)?.policy()
     }
 
     /// Returns a policy that is part of the program.
@@ -53,6 +55,21 @@ impl Policy {
             ))
         })?;
         Self::parse(text)
+    }
+
+    /// What is allowed on this host by the letter, and probably not meant; each shown at its place.
+    /// `text` is what this policy was read from.
+    #[must_use]
+    pub fn doubts(&self, text: &str, host: &Host) -> Vec<Fault> {
+        let Ok(document) = Document::parse(text) else {
+            return Vec::new();
+        };
+        let mut faults: Vec<_> = doubts::of(self, host)
+            .into_iter()
+            .map(|(field, reason)| document.remark(field, reason))
+            .collect();
+        faults.sort_by_key(Fault::line);
+        faults
     }
 
     /// The name of the class, as it appears in reports.
