@@ -2,7 +2,7 @@
 
 mod filter;
 
-use stap_protocol::job::{Outcome, OutputFile, Report};
+use stap_protocol::job::{Outcome, OutputFile, Report, Wider};
 use stap_protocol::reply::{Parts, Reply};
 use stap_protocol::target::TargetName;
 use stap_protocol::version::ProtocolVersion;
@@ -76,15 +76,40 @@ fn explanation(outcome: &Outcome) -> Option<String> {
         Outcome::Signalled { signal } => Some(format!(
             "stap was ended by signal {signal}. This is a fault of stap or its compiler; report the script to the operator."
         )),
-        Outcome::LimitReached { limit, value, class } => Some(format!(
-            "the compile was stopped because it reached the limit '{limit}' of {value} (policy '{class}'). Make the script \
-             smaller, or ask the operator for a higher '{limit}'."
-        )),
+        Outcome::LimitReached {
+            limit,
+            value,
+            class,
+            used,
+            wider,
+        } => {
+            let used = used.as_ref().map(|used| format!("; it used {used}"));
+            Some(format!(
+                "the compile failed because it reached the limit '{limit}' of {value} (policy '{class}'{}). {}",
+                used.unwrap_or_default(),
+                way_out(limit, wider.as_ref())
+            ))
+        }
         Outcome::Cancelled => Some(Refusal::Stopping.to_string()),
         Outcome::WorkerFault { .. } => Some(
             "the server could not run this compile; the script is not to blame. Try again, or tell the operator the \
              number of this request."
                 .to_owned(),
+        ),
+    }
+}
+
+/// Who would allow more, so that nobody asks in vain.
+fn way_out(limit: &str, wider: Option<&Wider>) -> String {
+    match wider {
+        Some(Wider { class, value }) => {
+            format!(
+                "Make the script smaller, or ask the operator: the policy '{class}' allows {value}."
+            )
+        }
+        None => format!(
+            "Make the script smaller: no policy that comes with the server allows more. The operator can write one \
+             with a higher '{limit}'; ask the operator."
         ),
     }
 }

@@ -241,6 +241,12 @@ fn in_words(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Exited { code } => format!("exit status {code}"),
         Outcome::Signalled { signal } => format!("signal {signal}"),
+        Outcome::LimitReached {
+            limit,
+            value,
+            used: Some(used),
+            ..
+        } => format!("limit '{limit}' of {value} reached ({used})"),
         Outcome::LimitReached { limit, value, .. } => format!("limit '{limit}' of {value} reached"),
         Outcome::Cancelled => "cancelled".to_owned(),
         Outcome::WorkerFault { reason } => format!("fault of the worker ({reason})"),

@@ -6,6 +6,7 @@
 )]
 
 mod hostile;
+mod limits;
 mod support;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ fn limit_of(report: &Report) -> (&str, &str) {
             limit,
             value,
             class,
+            ..
         } => {
             assert_eq!(class, "shared-host");
             (limit, value)

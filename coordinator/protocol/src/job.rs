@@ -234,6 +234,10 @@ pub enum Outcome {
         value: String,
         /// The policy class that set it.
         class: String,
+        /// How much the job used of it, with a unit, where that was counted.
+        used: Option<String>,
+        /// The class of the program that would allow more, if one does.
+        wider: Option<Wider>,
     },
     /// The coordinator asked for it.
     Cancelled,
@@ -242,6 +246,15 @@ pub enum Outcome {
         /// What broke, for the log; peers get a general sentence.
         reason: String,
     },
+}
+
+/// A policy class that allows more of something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wider {
+    /// Its name.
+    pub class: String,
+    /// What it allows, with its unit.
+    pub value: String,
 }
 
 /// What a job used.

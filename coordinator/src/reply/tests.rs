@@ -80,21 +80,37 @@ fn a_failed_compile_gives_stap_s_status_and_text_only() {
 }
 
 #[test]
-fn a_limit_is_named_with_its_value_and_class() {
-    let outcome = Outcome::LimitReached {
-        limit: "wall".to_owned(),
-        value: "300 s".to_owned(),
-        class: "strict".to_owned(),
+fn a_limit_is_named_with_its_value_and_class_and_with_who_allows_more() {
+    let told = |used: Option<&str>, wider: Option<Wider>| {
+        let outcome = Outcome::LimitReached {
+            limit: "memory".to_owned(),
+            value: "1 GiB".to_owned(),
+            class: "strict".to_owned(),
+            used: used.map(str::to_owned),
+            wider,
+        };
+        let reply = composed(report(outcome, Vec::new()), &client());
+        assert_eq!(reply.rc, 1);
+        stderr(&reply)
     };
-    let reply = composed(report(outcome, Vec::new()), &client());
-    assert_eq!(reply.rc, 1);
-    for word in ["'wall'", "300 s", "'strict'", "ask the operator"] {
-        assert!(
-            stderr(&reply).contains(word),
-            "{word} in {}",
-            stderr(&reply)
-        );
-    }
+    let wider = Wider {
+        class: "personal".to_owned(),
+        value: "2 GiB".to_owned(),
+    };
+    let text = told(Some("1023 MiB"), Some(wider));
+    assert!(
+        text.contains(
+            "reached the limit 'memory' of 1 GiB (policy 'strict'; it used 1023 MiB). Make the script smaller, or ask \
+             the operator: the policy 'personal' allows 2 GiB."
+        ),
+        "{text}"
+    );
+    let text = told(None, None);
+    assert!(text.contains("(policy 'strict'). Make"), "{text}");
+    assert!(
+        text.contains("no policy that comes with the server allows more"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -74,6 +74,8 @@ fn run(socket: &mut UnixStream, id: JobId, job: &Job) -> io::Result<()> {
                     limit,
                     value,
                     class,
+                    used: None,
+                    wider: None,
                 },
                 Vec::new(),
             )

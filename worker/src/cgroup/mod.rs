@@ -45,6 +45,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Peak memory in bytes, where this kernel tells.
     pub peak_memory: Option<u64>,
+    /// The most processes at once, where this kernel tells.
+    pub peak_processes: Option<u64>,
 }
 
 /// A limit that the kernel enforced on a group, seen in its counters.

@@ -191,6 +191,7 @@ impl Group {
         Usage {
             cpu: Duration::from_nanos(cpu),
             peak_memory: file::number(&self.memory.join("memory.max_usage_in_bytes")),
+            peak_processes: file::number(&self.pids.join("pids.peak")),
         }
     }
 

@@ -226,6 +226,7 @@ impl Group {
         Usage {
             cpu: Duration::from_micros(cpu),
             peak_memory: file::number(&self.file("memory.peak")),
+            peak_processes: file::number(&self.file("pids.peak")),
         }
     }
 

@@ -51,6 +51,8 @@ impl Launch {
         let (their_lifeline, lifeline) = pipe_pair()?;
         let (status, their_status) = pipe_pair()?;
         let (workspace, their_workspace) = socket_pair()?;
+        // What has not been sent when we look is not waited for.
+        rustix::io::ioctl_fionbio(&workspace, true).map_err(io::Error::from)?;
         let mut command = Command::new(program);
         // A group of its own: what a terminal sends to the server's group is not for the jobs.
         command

@@ -4,6 +4,7 @@
 //! files, and what is made of the result is the callers' matter.
 
 mod events;
+mod filled;
 mod launch;
 mod output;
 mod room;
@@ -25,6 +26,7 @@ use stap_jail::plan::{
 use stap_policy::Limits;
 use stap_protocol::job::Usage;
 
+pub use self::filled::Filled;
 pub use self::launch::LaunchError;
 pub use self::output::Kept;
 pub use self::room::Room;
@@ -70,6 +72,12 @@ pub struct Finished {
     pub workspace: Option<OwnedFd>,
     /// What it cost.
     pub usage: Usage,
+    /// The most processes that it had at once, where that is counted.
+    pub peak_processes: Option<u64>,
+    /// Whether a control group counted what its processes used together.
+    pub is_counted: bool,
+    /// How full its workspace was; `None` where the workspace is on a disk.
+    pub filled: Option<Filled>,
     /// Keeps the directory of a workspace that is not in memory until this goes.
     _room: Room,
 }
@@ -102,6 +110,10 @@ pub enum Limit {
     Workspace,
     /// Files of the workspace.
     WorkspaceFiles,
+    /// Bytes of one file.
+    File,
+    /// Files that one process has open.
+    OpenFiles,
     /// Bytes of stdout.
     Stdout,
     /// Bytes of stderr.
@@ -110,6 +122,27 @@ pub enum Limit {
     Results,
     /// Bytes of all results.
     ResultBytes,
+}
+
+impl Limit {
+    /// Its name in the policy file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wall => "wall",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Processes => "processes",
+            Self::Workspace => "workspace",
+            Self::WorkspaceFiles => "workspace-files",
+            Self::File => "file",
+            Self::OpenFiles => "open-files",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Results => "results",
+            Self::ResultBytes => "result-bytes",
+        }
+    }
 }
 
 /// What broke on our side; the job is not to blame.

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 pub struct Kept {
     /// At most as many bytes as were allowed.
     pub bytes: Vec<u8>,
-    /// Whether there was more.
+    /// How many there were.
+    pub total: u64,
+    /// Whether there was more than is kept.
     pub is_cut: bool,
 }
 
@@ -65,6 +67,7 @@ async fn keep(
             Ok(0) | Err(_) => return kept,
             Ok(length) => length,
         };
+        kept.total = kept.total.saturating_add(length as u64);
         let room = length.min(most - kept.bytes.len());
         kept.bytes.extend_from_slice(&piece[..room]);
         if room < length {
@@ -94,6 +97,7 @@ mod tests {
             let stream = tokio::io::repeat(b'x').take(length);
             let kept = keep(stream, 10, &flooded, &CancellationToken::new()).await;
             assert_eq!(kept.bytes.len() as u64, length.min(10));
+            assert_eq!(kept.total, length);
             assert_eq!(
                 (kept.is_cut, flooded.is_cancelled()),
                 (is_cut, is_cut),

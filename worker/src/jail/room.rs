@@ -81,11 +81,19 @@ impl Jail {
 }
 
 impl Room {
-    /// The workspace for reading results. The launcher is dead, so a descriptor that it sent is in
+    /// Whether the kernel bounds what it holds.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.directory.is_none()
+    }
+
+    /// The workspace of a launcher that said what holds, or is dead: a descriptor that it sent is in
     /// the socket already, or never comes.
     pub(super) fn opened(&self, socket: &OwnedFd) -> Result<Option<OwnedFd>, Fault> {
         let opened = match &self.directory {
-            None => handover::receive_workspace(socket),
+            None => match handover::receive_workspace(socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                received => received,
+            },
             Some(OnDisk { path, .. }) => {
                 let opened = rustix::fs::open(path, DIRECTORY, Mode::empty());
                 opened.map(Some).map_err(io::Error::from)

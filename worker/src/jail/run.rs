@@ -52,13 +52,15 @@ impl Jail {
         }
         let go = launch.lifeline.go();
         go.map_err(|error| Fault::Io("starting the launcher", error))?;
-        let (mut events, workspace) = (launch.events, launch.workspace);
+        let (mut events, handover) = (launch.events, launch.workspace);
         let floods = Floods::default();
         let watched = async {
             let watch = Watch {
                 limits,
                 layers: &self.layers,
                 group,
+                room: &room,
+                handover: &handover,
                 started,
                 cancelled,
             };
@@ -75,8 +77,15 @@ impl Jail {
         let output = floods.keep(launch.stdout, launch.stderr, limits);
         let (watched, (stdout, stderr)) = tokio::join!(watched, output);
         let (seen, remains, wall) = watched?;
-        let workspace = room.opened(&workspace)?;
-        let end = watch::judged(&seen, &remains, workspace.as_ref(), limits);
+        let workspace = match seen.workspace {
+            Some(workspace) => Some(workspace),
+            None => room.opened(&handover)?,
+        };
+        let mut filled = room.is_in_memory().then_some(seen.filled);
+        if let (Some(filled), Some(workspace)) = (&mut filled, &workspace) {
+            filled.look(workspace);
+        }
+        let end = watch::judged(seen.end, seen.usage, &remains, filled, limits);
         let usage = watch::used(wall, seen.usage, &remains);
         Ok(Finished {
             end,
@@ -84,6 +93,9 @@ impl Jail {
             stderr,
             workspace,
             usage,
+            peak_processes: remains.usage.and_then(|usage| usage.peak_processes),
+            is_counted: group.is_some(),
+            filled,
             _room: room,
         })
     }

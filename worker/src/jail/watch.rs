@@ -9,12 +9,14 @@ use stap_jail::layer::{HeldLayer, Layer};
 use stap_jail::report::{Event, JobEnd, TreeUsage};
 use stap_policy::{Limits, OnFlood};
 use stap_protocol::job::Usage;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
+use super::filled::{Filled, LOOK};
 use super::output::Floods;
 use super::stop::Remains;
-use super::{End, Fault, Limit};
+use super::{End, Fault, Limit, Room};
 use crate::cgroup::{Group, Hit};
 
 /// What ends an errand.
@@ -23,6 +25,9 @@ pub(super) struct Watch<'a> {
     /// What the launcher must say that holds, before anything that it says of the job counts.
     pub(super) layers: &'a BTreeSet<Layer>,
     pub(super) group: Option<&'a Group>,
+    pub(super) room: &'a Room,
+    /// Where the launcher leaves the workspace before the job starts.
+    pub(super) handover: &'a OwnedFd,
     pub(super) started: Instant,
     pub(super) cancelled: &'a CancellationToken,
 }
@@ -31,6 +36,9 @@ pub(super) struct Watch<'a> {
 pub(super) struct Seen {
     pub(super) end: End,
     pub(super) usage: TreeUsage,
+    /// The workspace, if there was one to look at.
+    pub(super) workspace: Option<OwnedFd>,
+    pub(super) filled: Filled,
 }
 
 impl Watch<'_> {
@@ -43,31 +51,42 @@ impl Watch<'_> {
         let kills_floods = self.limits.on_flood == OnFlood::Kill;
         let mut holds = false;
         let mut tick = tokio::time::interval(CPU_CHECK);
-        let ours = |end| {
-            Ok(Seen {
-                end,
-                usage: TreeUsage::default(),
-            })
-        };
-        loop {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut workspace, mut filled) = (None, Filled::default());
+        let (end, usage) = loop {
             // Every branch only waits; none loses anything when another one wins.
             tokio::select! {
-                event = events.next() => if let Some(seen) = self.heard(event, &mut holds)? {
-                    return Ok(seen);
+                event = events.next() => {
+                    if let Some(ended) = self.heard(event, &mut holds)? {
+                        break ended;
+                    }
+                    if holds && workspace.is_none() && self.room.is_in_memory() {
+                        workspace = self.room.opened(self.handover)?;
+                    }
                 },
-                () = self.cancelled.cancelled() => return ours(End::Cancelled),
-                () = tokio::time::sleep_until(deadline) => return ours(End::Limit(Limit::Wall)),
+                () = self.cancelled.cancelled() => break by_us(End::Cancelled),
+                () = tokio::time::sleep_until(deadline) => break by_us(End::Limit(Limit::Wall)),
                 () = floods.stdout.cancelled(), if kills_floods => {
-                    return ours(End::Limit(Limit::Stdout));
+                    break by_us(End::Limit(Limit::Stdout));
                 }
                 () = floods.stderr.cancelled(), if kills_floods => {
-                    return ours(End::Limit(Limit::Stderr));
+                    break by_us(End::Limit(Limit::Stderr));
                 }
                 _ = tick.tick() => if self.is_over_cpu() {
-                    return ours(End::Limit(Limit::Cpu));
+                    break by_us(End::Limit(Limit::Cpu));
+                },
+                _ = look.tick() => if let Some(workspace) = &workspace {
+                    filled.look(workspace);
                 },
             }
-        }
+        };
+        Ok(Seen {
+            end,
+            usage,
+            workspace,
+            filled,
+        })
     }
 
     /// What one event means; `None` when the errand goes on.
@@ -75,7 +94,7 @@ impl Watch<'_> {
         &self,
         event: io::Result<Option<Event>>,
         holds: &mut bool,
-    ) -> Result<Option<Seen>, Fault> {
+    ) -> Result<Option<(End, TreeUsage)>, Fault> {
         match event.map_err(|error| Fault::Silent(error.to_string()))? {
             Some(Event::Enforced { layers }) => {
                 let names: Vec<_> = layers.iter().map(|held| held.layer.name()).collect();
@@ -95,15 +114,12 @@ impl Watch<'_> {
                     JobEnd::Exited(code) => End::Exited(code),
                     JobEnd::Signalled(signal) => End::Signalled(signal),
                 };
-                Ok(Some(Seen { end, usage }))
+                Ok(Some((end, usage)))
             }
             Some(Event::SetupFailed { rung, reason }) => Err(Fault::Setup { rung, reason }),
             // The kernel's answer to a tree without memory may hit the watching process; the group's
             // counters tell.
-            Some(Event::Lost { .. }) | None => Ok(Some(Seen {
-                end: End::Signalled(SIGKILL),
-                usage: TreeUsage::default(),
-            })),
+            Some(Event::Lost { .. }) | None => Ok(Some(by_us(End::Signalled(SIGKILL)))),
         }
     }
 
@@ -118,15 +134,20 @@ impl Watch<'_> {
     }
 }
 
+/// An end of which the launcher did not tell, and so nothing of what was used.
+fn by_us(end: End) -> (End, TreeUsage) {
+    (end, TreeUsage::default())
+}
+
 /// Finds out whether a limit is behind a bad end: a compiler that was killed for its memory looks
 /// like a compile error to stap.
 pub(super) fn judged(
-    seen: &Seen,
+    end: End,
+    usage: TreeUsage,
     remains: &Remains,
-    workspace: Option<&OwnedFd>,
+    filled: Option<Filled>,
     limits: &Limits,
 ) -> End {
-    let (end, usage) = (seen.end, seen.usage);
     if matches!(end, End::Exited(0) | End::Limit(_) | End::Cancelled) {
         return end;
     }
@@ -134,7 +155,8 @@ pub(super) fn judged(
         Some(Hit::Memory) => Some(Limit::Memory),
         Some(Hit::Processes) => Some(Limit::Processes),
         None if is_out_of_cpu(end, usage, limits) => Some(Limit::Cpu),
-        None => workspace.and_then(full),
+        None if end == End::Signalled(SIGXFSZ) => Some(Limit::File),
+        None => filled.and_then(|filled| filled.met),
     };
     limit.map_or(end, End::Limit)
 }
@@ -151,15 +173,6 @@ fn is_out_of_cpu(end: End, usage: TreeUsage, limits: &Limits) -> bool {
     usage.user + usage.system >= believed
 }
 
-/// Whether a workspace in memory has no room left.
-fn full(workspace: &OwnedFd) -> Option<Limit> {
-    let room = rustix::fs::fstatvfs(workspace).ok()?;
-    if room.f_bavail == 0 {
-        return Some(Limit::Workspace);
-    }
-    (room.f_favail == 0 && room.f_files > 0).then_some(Limit::WorkspaceFiles)
-}
-
 pub(super) fn used(wall: Duration, usage: TreeUsage, remains: &Remains) -> Usage {
     let counted = remains.usage.unwrap_or_default();
     let cpu = counted.cpu.max(usage.user + usage.system);
@@ -174,3 +187,4 @@ pub(super) fn used(wall: Duration, usage: TreeUsage, remains: &Remains) -> Usage
 const CPU_CHECK: Duration = Duration::from_millis(250);
 const SIGKILL: i32 = 9;
 const SIGXCPU: i32 = 24;
+const SIGXFSZ: i32 = 25;

@@ -15,6 +15,7 @@ use stap_policy::Limits;
 use stap_protocol::job::OutputFile;
 use stap_protocol::path::FileName;
 
+use super::limits::size;
 use super::stage::SEED_DIRECTORY;
 use crate::jail::Limit;
 
@@ -24,28 +25,33 @@ pub(super) struct Collected {
     pub(super) files: Vec<OutputFile>,
     /// The limit of results that was passed.
     pub(super) hit: Option<Limit>,
+    /// How much there was of it, for people.
+    pub(super) used: Option<String>,
 }
 
 /// Takes the modules.
 pub(super) fn collect(workspace: &OwnedFd, limits: &Limits) -> Collected {
     let mut collected = Collected::default();
     let mut room = limits.result_bytes.bytes();
-    for name in names(workspace, Path::new(RESULTS)).unwrap_or_default() {
-        if !is_result(&name) {
-            continue;
-        }
+    let mut names = names(workspace, Path::new(RESULTS)).unwrap_or_default();
+    names.retain(|name| is_result(name));
+    let count = names.len();
+    for name in names {
         if collected.files.len() as u64 == limits.results.get() {
             collected.hit = Some(Limit::Results);
+            collected.used = Some(format!("{count} files"));
             return collected;
         }
         match read(workspace, &Path::new(RESULTS).join(&name), room) {
-            Ok(Some(content)) => {
+            Ok(Content::Whole(content)) => {
                 room -= content.len() as u64;
                 let file =
                     FileName::new(name.into_bytes()).map(|name| OutputFile { name, content });
                 collected.files.extend(file);
             }
-            Ok(None) => {
+            Ok(Content::TooLong(length)) => {
+                let taken = limits.result_bytes.bytes() - room;
+                collected.used = Some(size(taken.saturating_add(length)));
                 collected.hit = Some(Limit::ResultBytes);
                 return collected;
             }
@@ -66,7 +72,7 @@ pub fn collect_seed(workspace: &OwnedFd) -> Vec<(PathBuf, Vec<u8>)> {
             if !is_seed(&path) || seed.len() == MAX_SEED_FILES {
                 continue;
             }
-            if let Ok(Some(content)) = read(workspace, &cache.join(&path), MAX_SEED) {
+            if let Ok(Content::Whole(content)) = read(workspace, &cache.join(&path), MAX_SEED) {
                 seed.push((path, content));
             }
         }
@@ -98,8 +104,16 @@ fn is_result(name: &str) -> bool {
     (1..=MAX_STEM).contains(&stem.len()) && stem.bytes().all(plain)
 }
 
-/// Reads a regular file that has one name and at most `room` bytes; `None` when it has more.
-fn read(workspace: &OwnedFd, path: &Path, room: u64) -> io::Result<Option<Vec<u8>>> {
+/// What a file holds.
+enum Content {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// More bytes than there is room for: so many.
+    TooLong(u64),
+}
+
+/// Reads a regular file that has one name.
+fn read(workspace: &OwnedFd, path: &Path, room: u64) -> io::Result<Content> {
     // A FIFO would be waited for without NONBLOCK.
     let file = File::from(open(workspace, path, OFlags::RDONLY | OFlags::NONBLOCK)?);
     let metadata = file.metadata()?;
@@ -107,12 +121,17 @@ fn read(workspace: &OwnedFd, path: &Path, room: u64) -> io::Result<Option<Vec<u8
         return Err(io::Error::other("it is no regular file of its own"));
     }
     if metadata.len() > room {
-        return Ok(None);
+        return Ok(Content::TooLong(metadata.len()));
     }
     let mut content = Vec::new();
     // Nobody can write any more, but the length is still only a claim.
     file.take(room + 1).read_to_end(&mut content)?;
-    Ok((content.len() as u64 <= room).then_some(content))
+    let length = content.len() as u64;
+    Ok(if length <= room {
+        Content::Whole(content)
+    } else {
+        Content::TooLong(length)
+    })
 }
 
 /// The names in a directory, sorted; names that are not UTF-8 are never wanted.
@@ -242,6 +261,7 @@ mod tests {
                 .unwrap();
         });
         assert_eq!(collected.hit, Some(Limit::ResultBytes));
+        assert_eq!(collected.used.as_deref(), Some("1048577 MiB"));
     }
 
     #[test]
@@ -252,6 +272,7 @@ mod tests {
             }
         });
         assert_eq!(collected.hit, Some(Limit::Results));
+        assert_eq!(collected.used.as_deref(), Some("17 files"));
     }
 
     #[test]

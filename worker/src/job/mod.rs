@@ -2,9 +2,8 @@
 
 mod collect;
 mod keep;
+mod limits;
 mod stage;
-
-use std::fmt::Display;
 
 use stap_policy::Limits;
 use stap_protocol::job::{Job, JobId, Outcome, OutputFile, Report, Usage};
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use self::collect::Collected;
 pub use self::collect::{MAX_SEED, MAX_SEED_FILES, collect_seed, is_seed};
 pub use self::stage::{Stage, bind_of, is_visible, version};
-use crate::jail::{End, Fault, Finished, Limit};
+use crate::jail::{End, Fault, Finished};
 use crate::slots::Slot;
 use crate::station::Station;
 
@@ -93,23 +92,25 @@ fn reported(finished: Finished, limits: &Limits, class: &str) -> Report {
         _ => Collected::default(),
     };
     let end = collected.hit.map_or(finished.end, End::Limit);
+    let used = match collected.hit {
+        Some(_) => collected.used,
+        None => limits::used(end, &finished),
+    };
+    let notes = limits::notes(end, &finished, limits, class);
     let files: Vec<OutputFile> = if collected.hit.is_some() {
         Vec::new()
     } else {
         collected.files
     };
     let mut stderr = finished.stderr.bytes;
-    for (name, is_cut) in [
-        ("stdout", finished.stdout.is_cut),
-        ("stderr", finished.stderr.is_cut),
-    ] {
-        if is_cut {
-            let note = format!("\nstap-server: the rest of {name} is more than {class} keeps\n");
-            stderr.extend_from_slice(note.as_bytes());
+    for note in notes {
+        if !stderr.is_empty() && !stderr.ends_with(b"\n") {
+            stderr.push(b'\n');
         }
+        stderr.extend_from_slice(format!("stap-server: {note}\n").as_bytes());
     }
     Report {
-        outcome: outcome(end, limits, class),
+        outcome: outcome(end, used, limits, class),
         stdout: finished.stdout.bytes,
         stderr,
         files,
@@ -118,36 +119,12 @@ fn reported(finished: Finished, limits: &Limits, class: &str) -> Report {
     }
 }
 
-fn outcome(end: End, limits: &Limits, class: &str) -> Outcome {
+fn outcome(end: End, used: Option<String>, limits: &Limits, class: &str) -> Outcome {
     match end {
         End::Exited(code) => Outcome::Exited { code },
         End::Signalled(signal) => Outcome::Signalled { signal },
         End::Cancelled => Outcome::Cancelled,
-        End::Limit(limit) => {
-            let (name, value) = spelled(limit, limits);
-            let value = value.to_string();
-            Outcome::LimitReached {
-                limit: name.to_owned(),
-                value,
-                class: class.to_owned(),
-            }
-        }
-    }
-}
-
-/// A limit as the policy file spells it.
-fn spelled(limit: Limit, limits: &Limits) -> (&'static str, &dyn Display) {
-    match limit {
-        Limit::Wall => ("wall", &limits.wall),
-        Limit::Cpu => ("cpu", &limits.cpu),
-        Limit::Memory => ("memory", &limits.memory),
-        Limit::Processes => ("processes", &limits.processes),
-        Limit::Workspace => ("workspace", &limits.workspace),
-        Limit::WorkspaceFiles => ("workspace-files", &limits.workspace_files),
-        Limit::Stdout => ("stdout", &limits.stdout),
-        Limit::Stderr => ("stderr", &limits.stderr),
-        Limit::Results => ("results", &limits.results),
-        Limit::ResultBytes => ("result-bytes", &limits.result_bytes),
+        End::Limit(limit) => limits::reached(limit, used, limits, class),
     }
 }
 
