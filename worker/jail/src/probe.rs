@@ -132,10 +132,26 @@ fn try_one(layer: Layer, base: &BTreeSet<Layer>, is_root: bool) -> Result<Probed
             },
             None => absent(layer, "the jail was built without it".to_owned()),
         },
-        Event::SetupFailed { rung, reason } => absent(layer, format!("{rung}: {reason}")),
+        Event::SetupFailed { rung, reason } => match earlier(layer, &rung) {
+            Some(needed) => ProbedLayer {
+                layer,
+                available: false,
+                detail: format!("it cannot be tried, as the jail gets no further than {needed}"),
+                remedy: format!("see {needed}"),
+            },
+            None => absent(layer, format!("{rung}: {reason}")),
+        },
         Event::Lost { reason } => absent(layer, reason),
         Event::Ended { .. } => absent(layer, "the jail did not say what holds".to_owned()),
     })
+}
+
+/// The other layer at which a jail came to its end: what would help is not this layer's remedy.
+fn earlier(layer: Layer, rung: &str) -> Option<Layer> {
+    let failed: Layer = rung.parse().ok()?;
+    // A user namespace is tried together with a mount, which shows what it is worth.
+    let is_its_own = failed == layer || (layer, failed) == (Layer::User, Layer::Mount);
+    (!is_its_own).then_some(failed)
 }
 
 fn absent(layer: Layer, detail: String) -> ProbedLayer {

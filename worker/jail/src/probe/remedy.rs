@@ -4,7 +4,10 @@ use crate::layer::Layer;
 
 pub(super) fn of(layer: Layer) -> &'static str {
     match layer {
-        Layer::SlotUid => "start the server as root with a range of slot uids, or rely on `user`",
+        Layer::SlotUid => {
+            "rely on `user` and start the server as an ordinary user, or as root of the host with \
+             CAP_SETUID and CAP_SETGID; the root of a user namespace often has no other uid to give"
+        }
         Layer::User => {
             "allow user namespaces to this user: user.max_user_namespaces > 0, \
              kernel.unprivileged_userns_clone=1 where it exists, \
