@@ -10,6 +10,7 @@
 mod claim;
 mod file;
 mod mounts;
+mod traces;
 pub mod v1;
 pub mod v2;
 
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 use stap_policy::Limits;
+
+use self::traces::Purpose;
 
 /// Where this worker may make groups; its base is removed when this goes.
 #[derive(Debug)]
@@ -102,11 +105,35 @@ impl Hierarchy {
     ///
     /// When there are none; the error says what would help.
     pub fn claim() -> Result<Self, CgroupError> {
+        Self::made_for(Purpose::Work)
+    }
+
+    /// The same, to see whether it can be done: nothing of others is removed, and when this goes, all
+    /// groups are as they were.
+    ///
+    /// # Errors
+    ///
+    /// As [`claim`](Self::claim).
+    pub fn trial() -> Result<Self, CgroupError> {
+        Self::made_for(Purpose::Trial)
+    }
+
+    fn made_for(purpose: Purpose) -> Result<Self, CgroupError> {
         let mounts = mounts::Mounts::of_this_process()?;
         if let Some(unified) = mounts.unified_with_controllers() {
-            return v2::Hierarchy::claim(&unified).map(Self::V2);
+            return v2::Hierarchy::claim(&unified, purpose).map(Self::V2);
         }
-        v1::Hierarchy::claim(&mounts).map(Self::V1)
+        v1::Hierarchy::claim(&mounts, purpose).map(Self::V1)
+    }
+
+    /// Makes a group with these limits and removes it: the kernel may let a group be made and refuse
+    /// what it is for.
+    ///
+    /// # Errors
+    ///
+    /// When a limit does not take.
+    pub fn rehearse(&self, limits: &Limits) -> Result<(), CgroupError> {
+        self.create("rehearsal", limits)?.remove()
     }
 
     /// Says what is used, for people.
@@ -115,6 +142,16 @@ impl Hierarchy {
         match self {
             Self::V1(hierarchy) => hierarchy.describe(),
             Self::V2(hierarchy) => hierarchy.describe(),
+        }
+    }
+
+    /// Whether a limit of memory also holds for what the kernel swaps out. It does not where swap is
+    /// not accounted; a job's memory can then go on in swap.
+    #[must_use]
+    pub fn bounds_swap(&self) -> bool {
+        match self {
+            Self::V1(hierarchy) => hierarchy.bounds_swap(),
+            Self::V2(hierarchy) => hierarchy.bounds_swap(),
         }
     }
 

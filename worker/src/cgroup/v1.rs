@@ -16,6 +16,7 @@ use stap_policy::Limits;
 
 use super::claim::{self, Claim};
 use super::mounts::Mounts;
+use super::traces::Purpose;
 use super::{CPU_PERIOD, CgroupError, Hit, Usage, file, quota};
 
 /// The bases of this worker.
@@ -41,7 +42,7 @@ pub struct Group {
 }
 
 impl Hierarchy {
-    pub(super) fn claim(mounts: &Mounts) -> Result<Self, CgroupError> {
+    pub(super) fn claim(mounts: &Mounts, purpose: Purpose) -> Result<Self, CgroupError> {
         let parent = |name: &str| {
             mounts.controllers.get(name).ok_or_else(|| {
                 CgroupError::Unavailable(format!(
@@ -53,28 +54,38 @@ impl Hierarchy {
         let (memory, pids) = (parent("memory")?, parent("pids")?);
         let (cpu, accounting) = (parent("cpu")?, parent("cpuacct")?);
         let unified = mounts.unified.as_ref().map(|unified| &unified.own);
-        let others = [pids, cpu, accounting].into_iter().chain(unified);
-        // Members are killed through every hierarchy before the one with the locks goes.
-        others.for_each(|parent| claim::sweep(parent, memory));
-        claim::sweep(memory, memory);
+        if purpose == Purpose::Work {
+            let others = [pids, cpu, accounting].into_iter().chain(unified);
+            // Members are killed through every hierarchy before the one with the locks goes.
+            others.for_each(|parent| claim::sweep(parent, memory));
+            claim::sweep(memory, memory);
+        }
         let claim = Claim::below(memory).map_err(explained)?;
-        let beside = |parent: &PathBuf| -> Result<PathBuf, CgroupError> {
-            let base = parent.join(claim.name());
-            // Controllers may be mounted together, then the directory is there already.
-            if !base.is_dir() {
-                file::create(&base).map_err(explained)?;
-            }
-            Ok(base)
-        };
-        let (pids, cpu, accounting) = (beside(pids)?, beside(cpu)?, beside(accounting)?);
-        let unified = unified.map(beside).transpose()?;
-        Ok(Self {
+        let base_in = |parent: &PathBuf| parent.join(claim.name());
+        let (pids, cpu, accounting) = (base_in(pids), base_in(cpu), base_in(accounting));
+        let unified = unified.map(base_in);
+        // From here on everything that was made goes again, whatever happens.
+        let hierarchy = Self {
             claim,
             pids,
             cpu,
             accounting,
             unified,
-        })
+        };
+        for base in hierarchy.others() {
+            // Controllers may be mounted together, then the directory is there already.
+            if !base.is_dir() {
+                file::create(base).map_err(explained)?;
+            }
+        }
+        Ok(hierarchy)
+    }
+
+    /// The bases besides the one with the lock.
+    fn others(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.pids, &self.cpu, &self.accounting]
+            .into_iter()
+            .chain(&self.unified)
     }
 
     pub(super) fn describe(&self) -> String {
@@ -84,6 +95,11 @@ impl Hierarchy {
         };
         let base = self.claim.base.display();
         format!("v1 controllers memory, pids and cpu below {base}; trees are {kill}")
+    }
+
+    /// Whether memory that was swapped out counts as used.
+    pub(super) fn bounds_swap(&self) -> bool {
+        self.claim.base.join(WITH_SWAP).exists()
     }
 
     pub(super) fn create(&self, name: &str, limits: &Limits) -> Result<Group, CgroupError> {
@@ -110,11 +126,8 @@ impl Hierarchy {
 
 impl Drop for Hierarchy {
     fn drop(&mut self) {
-        let others = [&self.pids, &self.cpu, &self.accounting]
-            .into_iter()
-            .chain(&self.unified);
         // The one with the lock goes last.
-        file::release(others.chain([&self.claim.base]));
+        file::release(self.others().chain([&self.claim.base]));
     }
 }
 
@@ -149,7 +162,7 @@ impl Group {
             &self.memory.join("memory.limit_in_bytes"),
             &bytes.to_string(),
         )?;
-        let with_swap = self.memory.join("memory.memsw.limit_in_bytes");
+        let with_swap = self.memory.join(WITH_SWAP);
         // Kernels without swap accounting have no such file; swapping is at least discouraged then.
         if with_swap.exists() {
             controller
@@ -159,7 +172,8 @@ impl Group {
         }
         controller
             .set_swappiness(0)
-            .map_err(refused("the swappiness"))
+            .map_err(refused("the swappiness"))?;
+        file::confirm(&self.memory.join("memory.swappiness"), "0")
     }
 
     pub(super) fn enter(&self, process: Pid) -> Result<(), CgroupError> {
@@ -242,4 +256,5 @@ fn explained(error: CgroupError) -> CgroupError {
     ))
 }
 
+const WITH_SWAP: &str = "memory.memsw.limit_in_bytes";
 const KILL_FILE: &str = "cgroup.kill";

@@ -14,12 +14,15 @@ use stap_policy::Limits;
 
 use super::claim::{self, Claim};
 use super::mounts::Unified;
+use super::traces::{Purpose, Traces};
 use super::{CPU_PERIOD, CgroupError, Hit, Usage, file, quota};
 
 /// The base of this worker.
 #[derive(Debug)]
 pub struct Hierarchy {
     claim: Claim,
+    /// What to take back at the end of a trial.
+    traces: Traces,
 }
 
 /// The group of one job.
@@ -30,13 +33,21 @@ pub struct Group {
 
 impl Hierarchy {
     /// Takes the first group that can be used: the unit's, our own, and as root the topmost.
-    pub(super) fn claim(unified: &Unified) -> Result<Self, CgroupError> {
+    pub(super) fn claim(unified: &Unified, purpose: Purpose) -> Result<Self, CgroupError> {
         let mut reasons = Vec::new();
         for candidate in Candidate::of(unified) {
-            match candidate.prepare().and_then(|parent| Self::below(&parent)) {
-                Ok(hierarchy) => return Ok(hierarchy),
+            let mut traces = Traces::default();
+            let prepared = candidate.prepare(&mut traces);
+            match prepared.and_then(|parent| Self::claim_below(&parent, purpose)) {
+                Ok(claim) if purpose == Purpose::Trial => return Ok(Self { claim, traces }),
+                Ok(claim) => {
+                    let traces = Traces::default();
+                    return Ok(Self { claim, traces });
+                }
                 Err(error) => reasons.push(sentence(&error)),
             }
+            // What was changed for nothing need not stay.
+            traces.take_back();
         }
         let tried = if reasons.is_empty() {
             String::new()
@@ -49,11 +60,18 @@ impl Hierarchy {
         )))
     }
 
-    fn below(parent: &Path) -> Result<Self, CgroupError> {
-        claim::sweep(parent, parent);
+    fn claim_below(parent: &Path, purpose: Purpose) -> Result<Claim, CgroupError> {
+        if purpose == Purpose::Work {
+            claim::sweep(parent, parent);
+        }
         let claim = Claim::below(parent)?;
-        enable_controllers(&claim.base)?;
-        Ok(Self { claim })
+        // The base is ours and goes as a whole.
+        let enabled = enable_controllers(&claim.base, &mut Traces::default());
+        if let Err(error) = enabled {
+            file::release([&claim.base].into_iter());
+            return Err(error);
+        }
+        Ok(claim)
     }
 
     pub(super) fn describe(&self) -> String {
@@ -61,6 +79,11 @@ impl Hierarchy {
             "v2 controllers memory, pids and cpu below {}",
             self.claim.base.display()
         )
+    }
+
+    /// Whether swapping is limited, too.
+    pub(super) fn bounds_swap(&self) -> bool {
+        self.claim.base.join(SWAP).exists()
     }
 
     pub(super) fn create(&self, name: &str, limits: &Limits) -> Result<Group, CgroupError> {
@@ -78,6 +101,7 @@ impl Hierarchy {
 impl Drop for Hierarchy {
     fn drop(&mut self) {
         file::release([&self.claim.base].into_iter());
+        self.traces.take_back();
     }
 }
 
@@ -128,43 +152,49 @@ impl Candidate {
         !user.is_root() && self.directory().metadata().is_ok_and(belongs)
     }
 
-    fn prepare(self) -> Result<PathBuf, CgroupError> {
+    fn prepare(self, traces: &mut Traces) -> Result<PathBuf, CgroupError> {
         let directory = match self {
             Self::Empty(directory) => directory,
             Self::Ours(directory) => {
-                leave_for_leaf(&directory)?;
+                leave_for_leaf(&directory, traces)?;
                 directory
             }
         };
-        enable_controllers(&directory)?;
+        enable_controllers(&directory, traces)?;
         Ok(directory)
     }
 }
 
 /// Moves the coordinator and this process out of the way. Strangers stay, and the kernel refuses the
 /// next step because of them.
-fn leave_for_leaf(group: &Path) -> Result<(), CgroupError> {
+fn leave_for_leaf(group: &Path, traces: &mut Traces) -> Result<(), CgroupError> {
     let leaf = group.join(LEAF);
     if !leaf.is_dir() {
         file::create(&leaf)?;
+        traces.made(&leaf);
     }
     let present = file::members(group)?;
     let ours = [rustix::process::getppid(), Some(rustix::process::getpid())];
-    let mut movable = ours
+    let movable = ours
         .into_iter()
         .flatten()
         .filter(|process| present.contains(process));
-    movable.try_for_each(|process| file::enter(&leaf, process))
+    for process in movable {
+        file::enter(&leaf, process)?;
+        traces.moved(group, process);
+    }
+    Ok(())
 }
 
 /// Gives the children of a group their limits. The kernel takes one controller at a time, so that a
 /// refusal names the one that is missing.
-fn enable_controllers(group: &Path) -> Result<(), CgroupError> {
+fn enable_controllers(group: &Path, traces: &mut Traces) -> Result<(), CgroupError> {
     let control = group.join("cgroup.subtree_control");
     let enabled = file::read(&control)?;
     for controller in CONTROLLERS {
         if !enabled.split_whitespace().any(|name| name == controller) {
             file::write(&control, &format!("+{controller}"))?;
+            traces.enabled(&control, controller);
         }
     }
     let found = file::read(&control)?.trim().to_owned();
@@ -188,8 +218,8 @@ impl Group {
         let memory = limits.memory.bytes();
         let memory = memory - memory % rustix::param::page_size() as u64;
         file::set(&self.file("memory.max"), &memory.to_string())?;
-        if self.file("memory.swap.max").exists() {
-            file::set(&self.file("memory.swap.max"), "0")?;
+        if self.file(SWAP).exists() {
+            file::set(&self.file(SWAP), "0")?;
         }
         // A compile that lost one process to the limit is lost as a whole, and quickly.
         file::set(&self.file("memory.oom.group"), "1")?;
@@ -255,4 +285,5 @@ fn sentence(error: &dyn std::error::Error) -> String {
 }
 
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+const SWAP: &str = "memory.swap.max";
 const LEAF: &str = "stap-server";

@@ -50,11 +50,18 @@ pub(crate) fn run(expected: &str) -> anyhow::Result<ExitCode> {
 }
 
 fn all(expected: &Path) -> Vec<Value> {
+    // First, as the driver at work changes what a trial has to put back.
+    let mut results = vec![result("a trial changes nothing", || {
+        a_trial_changes_nothing(expected)
+    })];
     let trial = match Trial::start(expected) {
         Ok(trial) => trial,
-        Err(error) => return vec![result("the driver finds its group", || Err(error))],
+        Err(error) => {
+            results.push(result("the driver finds its group", || Err(error)));
+            return results;
+        }
     };
-    let mut results = vec![result("the driver finds its group", || Ok(()))];
+    results.push(result("the driver finds its group", || Ok(())));
     results.extend(
         CHECKS
             .iter()
@@ -75,6 +82,33 @@ fn result(name: &str, check: impl FnOnce() -> anyhow::Result<()>) -> Value {
         Ok(()) => json!({ "check": name, "holds": true }),
         Err(error) => json!({ "check": name, "holds": false, "why": format!("{error:#}") }),
     }
+}
+
+fn a_trial_changes_nothing(expected: &Path) -> anyhow::Result<()> {
+    let state = || -> anyhow::Result<_> {
+        let mut groups = Vec::new();
+        for entry in fs::read_dir(expected)? {
+            groups.push(entry?.file_name());
+        }
+        groups.sort();
+        let controllers = fs::read_to_string(expected.join("cgroup.subtree_control"))?;
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        Ok((groups, controllers, own))
+    };
+    let before = state()?;
+    let hierarchy = Hierarchy::trial()?;
+    hierarchy.rehearse(&limits(&[])?)?;
+    ensure!(hierarchy.bounds_swap(), "swap is not bounded");
+    let base = hierarchy.describe();
+    let base = base.rsplit(' ').next().unwrap_or_default();
+    ensure!(
+        Path::new(base).parent() == Some(expected),
+        "it was tried in {base}"
+    );
+    drop(hierarchy);
+    let after = state()?;
+    ensure!(after == before, "{before:?} became {after:?}");
+    Ok(())
 }
 
 fn refusal() -> anyhow::Result<()> {
