@@ -6,4 +6,4 @@ mod link;
 mod process;
 
 pub use link::{LocalWorker, Slot, relay};
-pub use process::{Spawned, StartError, WorkerProcess, start};
+pub use process::{Spawned, StartError, WorkerProcess, examine, start};

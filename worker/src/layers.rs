@@ -8,12 +8,13 @@ use std::time::Duration;
 use command_fds::CommandFdExt as _;
 use stap_jail::layer::Layer;
 use stap_jail::probe::ProbedLayer;
-use stap_policy::{Demand, Layers};
+use stap_policy::{Demand, Layers, Limits};
 use stap_protocol::job::{self, LayerState};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-use crate::cgroup::Hierarchy;
+use crate::cgroup::{CgroupError, Hierarchy};
+use crate::job::sentence;
 
 /// The layers that every job gets, decided once at the start.
 #[derive(Debug)]
@@ -139,26 +140,8 @@ impl InForce {
         hierarchy: Result<Hierarchy, String>,
         is_root: bool,
     ) -> Result<Self, LayerError> {
-        let policys_floor = u32::try_from(demands.landlock_abi.get()).unwrap_or(u32::MAX);
-        let mut decision = Decision {
-            landlock_floor: policys_floor,
-            ..Decision::default()
-        };
-        decision.cgroup(demands.cgroup, &hierarchy);
-        for layer in Layer::ALL {
-            let demand = demands.demand(layer.name()).unwrap_or(Demand::Require);
-            let probe = probed.iter().find(|probe| probe.layer == layer);
-            decision.layer(layer, demand, probe);
-        }
-        if is_root && !decision.layers.contains(&Layer::SlotUid) {
-            let why = decision.detail(Layer::SlotUid.name());
-            return Err(LayerError::WouldBeRoot(why));
-        }
-        if !decision.missing.is_empty() {
-            let (class, missing) = (class.to_owned(), decision.missing);
-            return Err(LayerError::Missing { class, missing });
-        }
-        decision.judge_the_rest()?;
+        let decision = Decision::of(demands, probed, &described(&hierarchy));
+        decision.verdict(class, is_root)?;
         let hierarchy = hierarchy.ok().filter(|_| decision.has_groups);
         Ok(Self {
             layers: decision.layers,
@@ -167,6 +150,45 @@ impl InForce {
             report: decision.report,
         })
     }
+}
+
+/// Says what [`InForce::decide`] would, without taking anything: every layer, and why a worker would
+/// not start.
+#[must_use]
+pub fn judge(
+    class: &str,
+    demands: &Layers,
+    probed: &[ProbedLayer],
+    hierarchy: &Result<Hierarchy, String>,
+    is_root: bool,
+) -> (Vec<job::Layer>, Option<LayerError>) {
+    let decision = Decision::of(demands, probed, &described(hierarchy));
+    let refusal = decision.verdict(class, is_root).err();
+    (decision.report, refusal)
+}
+
+/// The groups of this process, in which the kernel takes these limits.
+///
+/// # Errors
+///
+/// When there are none, in words.
+pub fn usable(
+    hierarchy: Result<Hierarchy, CgroupError>,
+    limits: &Limits,
+) -> Result<Hierarchy, String> {
+    let hierarchy = hierarchy.map_err(|error| sentence(&error))?;
+    hierarchy.rehearse(limits).map_err(|error| {
+        let reason = sentence(&error);
+        format!("the kernel does not take a job's limits: {reason}")
+    })?;
+    Ok(hierarchy)
+}
+
+fn described(hierarchy: &Result<Hierarchy, String>) -> Result<String, String> {
+    hierarchy
+        .as_ref()
+        .map(Hierarchy::describe)
+        .map_err(Clone::clone)
 }
 
 #[derive(Debug, Default)]
@@ -179,9 +201,36 @@ struct Decision {
 }
 
 impl Decision {
-    fn cgroup(&mut self, demand: Demand, hierarchy: &Result<Hierarchy, String>) {
-        let found = match hierarchy {
-            Ok(hierarchy) => Ok(hierarchy.describe()),
+    fn of(demands: &Layers, probed: &[ProbedLayer], groups: &Result<String, String>) -> Self {
+        let policys_floor = u32::try_from(demands.landlock_abi.get()).unwrap_or(u32::MAX);
+        let mut decision = Self {
+            landlock_floor: policys_floor,
+            ..Self::default()
+        };
+        decision.cgroup(demands.cgroup, groups);
+        for layer in Layer::ALL {
+            let demand = demands.demand(layer.name()).unwrap_or(Demand::Require);
+            let probe = probed.iter().find(|probe| probe.layer == layer);
+            decision.layer(layer, demand, probe);
+        }
+        decision
+    }
+
+    fn verdict(&self, class: &str, is_root: bool) -> Result<(), LayerError> {
+        if is_root && !self.layers.contains(&Layer::SlotUid) {
+            let why = self.detail(Layer::SlotUid.name());
+            return Err(LayerError::WouldBeRoot(why));
+        }
+        if !self.missing.is_empty() {
+            let (class, missing) = (class.to_owned(), self.missing.clone());
+            return Err(LayerError::Missing { class, missing });
+        }
+        self.judge_the_rest()
+    }
+
+    fn cgroup(&mut self, demand: Demand, groups: &Result<String, String>) {
+        let found = match groups {
+            Ok(described) => Ok(described.clone()),
             Err(reason) => Err(format!("{reason}. {SUBSTITUTES}")),
         };
         self.has_groups = self.note("cgroup", demand, found);

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::examine::examine;
 use crate::job;
 use crate::link::{Link, LinkError};
 use crate::slots::{Slot, Slots};
@@ -38,6 +39,15 @@ pub enum SessionError {
 pub async fn serve(mut link: Link) -> Result<(), SessionError> {
     let configuration = match link.next().await? {
         Some(ToWorker::Configure(configuration)) => configuration,
+        Some(ToWorker::Examine(question)) => {
+            let answer = match examine(*question).await {
+                Ok(examination) => FromWorker::Examined(Box::new(examination)),
+                Err(error) => FromWorker::NotReady {
+                    reason: job::sentence(&error),
+                },
+            };
+            return Ok(link.send(&answer).await?);
+        }
         Some(_) => {
             return Err(SessionError::Unexpected(
                 "something before the configuration",
@@ -95,7 +105,9 @@ impl Session {
 
     async fn hear(&mut self, message: ToWorker) -> Result<(), SessionError> {
         match message {
-            ToWorker::Configure(_) => Err(SessionError::Unexpected("a second configuration")),
+            ToWorker::Configure(_) | ToWorker::Examine(_) => {
+                Err(SessionError::Unexpected("a second configuration"))
+            }
             ToWorker::Run { id, job } if self.waiting.len() < MAX_WAITING => {
                 self.waiting.push_back((id, job));
                 Ok(())

@@ -17,7 +17,7 @@ use crate::directory::Directory;
 use crate::error::{DatabaseError, failed, settle};
 use crate::issue::Identity;
 use crate::mirror::{Mirror, NoMirror};
-use crate::permissions::Finding;
+use crate::permissions::{Fault, Finding};
 
 use files::Files;
 use pairing::Pairing;
@@ -91,6 +91,25 @@ impl ServerDatabase {
                 mirror: &NoMirror,
             },
         )
+    }
+
+    /// Judges the database without changing anything. `None` when it is not there yet; otherwise what
+    /// should be better about it.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unsafe`] as for opening it; a system error when it cannot be looked at.
+    pub fn examine(path: &Path) -> Result<Option<Vec<String>>, DatabaseError> {
+        let owner = rustix::process::geteuid().as_raw();
+        let mut findings = Vec::new();
+        if let Some(directory) = Directory::examine(path, Some(owner), &mut findings)? {
+            let _unread: Files = Files::survey(&directory, owner, &mut findings)?;
+        }
+        let is_missing =
+            |finding: &Finding| finding.path == path && finding.fault == Fault::Missing;
+        if findings.iter().any(is_missing) {
+            return Ok(None);
+        }
+        settle(path, findings).map(Some)
     }
 
     /// As [`open_or_create`](Self::open_or_create), with everything that can be chosen.

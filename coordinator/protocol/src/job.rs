@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::examination::{Examination, Question};
 use crate::path::{FileName, RelativePath};
 use crate::target::TargetName;
 
@@ -27,6 +28,9 @@ pub struct JobId(pub u64);
 pub enum ToWorker {
     /// The first message, and the only one of its kind.
     Configure(Configuration),
+    /// The first message instead, to a worker that is to look and not to serve; it exits after the
+    /// answer, [`FromWorker::Examined`] or [`FromWorker::NotReady`].
+    Examine(Box<Question>),
     /// Run a job; answered by exactly one [`FromWorker::Done`] with the same id.
     Run {
         /// Chosen by the coordinator, never used twice.
@@ -51,6 +55,8 @@ pub enum FromWorker {
         /// What happened, why, and what to do, in one paragraph.
         reason: String,
     },
+    /// What a worker found that was only asked to look.
+    Examined(Box<Examination>),
     /// A job left the queue of slots and its jail is being prepared.
     Started {
         /// The job.

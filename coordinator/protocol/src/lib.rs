@@ -2,13 +2,15 @@
 //!
 //! No I/O, no async and no clock live here, so that everything a peer can send is parsed by code that
 //! can be tested, and fuzzed, without a socket. What crosses the network is in [`frame`],
-//! [`request`], [`reply`] and [`announcement`]; what crosses to the worker is in [`job`]; [`options`]
+//! [`request`], [`reply`] and [`announcement`]; what crosses to the worker is in [`job`]
+//! and, for a worker that only looks, [`examination`]; [`options`]
 //! is the grammar of stap's command line, which client and server have to read alike.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod announcement;
 mod archive;
+pub mod examination;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;

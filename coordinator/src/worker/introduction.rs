@@ -9,7 +9,7 @@ use std::process::ChildStderr;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use stap_protocol::job::{Configuration, FromWorker, MAX_FRAME, ToWorker};
+use stap_protocol::job::{FromWorker, MAX_FRAME, ToWorker};
 
 use super::lines::{Lines, log_line};
 use super::process::encode;
@@ -26,7 +26,7 @@ pub(super) struct BrokenOff {
 pub(super) fn introduce(
     socket: &UnixStream,
     stderr: &mut ChildStderr,
-    configuration: Configuration,
+    first: &ToWorker,
 ) -> Result<FromWorker, BrokenOff> {
     let mut listening = Listening {
         socket,
@@ -35,9 +35,7 @@ pub(super) fn introduce(
         last_line: String::new(),
         frame: Vec::new(),
     };
-    let answer = listening
-        .configure(configuration)
-        .and_then(|()| listening.answer());
+    let answer = listening.say(first).and_then(|()| listening.answer());
     answer.map_err(|source| BrokenOff {
         source,
         last_line: listening.last_words(),
@@ -53,8 +51,8 @@ struct Listening<'a> {
 }
 
 impl Listening<'_> {
-    fn configure(&self, configuration: Configuration) -> io::Result<()> {
-        let message = encode(&ToWorker::Configure(configuration))?;
+    fn say(&self, message: &ToWorker) -> io::Result<()> {
+        let message = encode(message)?;
         let length = u32::try_from(message.len()).map_err(io::Error::other)?;
         let mut socket = self.socket;
         socket.write_all(&length.to_be_bytes())?;

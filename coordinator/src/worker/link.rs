@@ -205,7 +205,7 @@ impl Link {
                 tracing::debug!(job = id.0, "the worker started a job");
                 Ok(())
             }
-            FromWorker::Ready(_) | FromWorker::NotReady { .. } => {
+            FromWorker::Ready(_) | FromWorker::NotReady { .. } | FromWorker::Examined(_) => {
                 Err(io::Error::other("the worker introduced itself twice"))
             }
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use command_fds::{CommandFdExt as _, FdMapping};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use stap_protocol::examination::{Examination, Question};
 use stap_protocol::job::{Configuration, FromWorker, Readiness, ToWorker};
 
 use super::introduction::{BrokenOff, introduce};
@@ -70,6 +71,51 @@ pub enum StartError {
 /// # Errors
 /// When there is no worker, or it cannot work under this configuration.
 pub fn start(configuration: Configuration) -> Result<Spawned, StartError> {
+    let (asked, answer) = ask(&ToWorker::Configure(configuration))?;
+    match answer {
+        FromWorker::Ready(readiness) => Ok(Spawned {
+            process: WorkerProcess { child: asked.child },
+            socket: asked.socket,
+            stderr: asked.stderr,
+            readiness,
+        }),
+        FromWorker::NotReady { reason } => Err(StartError::NotReady(reason)),
+        _ => Err(StartError::Language),
+    }
+}
+
+/// Starts a worker that looks at this host, and waits until it has ended.
+///
+/// # Errors
+/// When there is no worker, or it cannot look.
+pub fn examine(question: Question) -> Result<Examination, StartError> {
+    let (asked, answer) = ask(&ToWorker::Examine(Box::new(question)))?;
+    asked.end();
+    match answer {
+        FromWorker::Examined(examination) => Ok(*examination),
+        FromWorker::NotReady { reason } => Err(StartError::NotReady(reason)),
+        _ => Err(StartError::Language),
+    }
+}
+
+/// A worker that has answered.
+struct Asked {
+    child: Child,
+    socket: UnixStream,
+    stderr: ChildStderr,
+}
+
+impl Asked {
+    /// The end of the conversation makes a worker exit that has not done so by itself.
+    fn end(mut self) -> String {
+        drop(self.socket);
+        self.child
+            .wait()
+            .map_or_else(|error| error.to_string(), |status| status.to_string())
+    }
+}
+
+fn ask(first: &ToWorker) -> Result<(Asked, FromWorker), StartError> {
     let program = find()?;
     let (socket, theirs) = UnixStream::pair().map_err(|source| StartError::Spawn {
         program: program.clone(),
@@ -77,28 +123,19 @@ pub fn start(configuration: Configuration) -> Result<Spawned, StartError> {
     })?;
     let mut child =
         spawn(&program, theirs.into()).map_err(|source| StartError::Spawn { program, source })?;
-    let mut stderr = child.stderr.take().expect("the worker's stderr is a pipe");
-    match introduce(&socket, &mut stderr, configuration) {
-        Ok(FromWorker::Ready(readiness)) => Ok(Spawned {
-            process: WorkerProcess { child },
-            socket,
-            stderr,
-            readiness,
+    let stderr = child.stderr.take().expect("the worker's stderr is a pipe");
+    let mut asked = Asked {
+        child,
+        socket,
+        stderr,
+    };
+    match introduce(&asked.socket, &mut asked.stderr, first) {
+        Ok(answer) => Ok((asked, answer)),
+        Err(BrokenOff { source, last_line }) => Err(StartError::BrokeOff {
+            ended: asked.end(),
+            source,
+            last_line,
         }),
-        Ok(FromWorker::NotReady { reason }) => Err(StartError::NotReady(reason)),
-        Ok(_) => Err(StartError::Language),
-        Err(BrokenOff { source, last_line }) => {
-            // The end of the conversation makes a worker exit that has not done so by itself.
-            drop(socket);
-            let ended = child
-                .wait()
-                .map_or_else(|error| error.to_string(), |status| status.to_string());
-            Err(StartError::BrokeOff {
-                ended,
-                source,
-                last_line,
-            })
-        }
     }
 }
 

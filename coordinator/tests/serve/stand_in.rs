@@ -41,6 +41,7 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
             ToWorker::Configure(asked) => {
                 send(&mut socket, &FromWorker::Ready(readiness(&asked)))?;
             }
+            ToWorker::Examine(_) => panic!("no test here asks the doctor"),
             ToWorker::Run { id, job } => run(&mut socket, id, &job)?,
             ToWorker::Cancel { id } => {
                 say(&format!("cancelled job {}", id.0));

@@ -5,15 +5,13 @@ mod staps;
 
 use std::path::{Path, PathBuf};
 
-use stap_jail::layer::Layer;
 use stap_jail::plan::{Bind, Identity};
 use stap_policy::Policy;
-use stap_protocol::job::{Configuration, Readiness};
+use stap_protocol::job::{Configuration, Layer, Readiness, Target};
 
 use self::shown::Replacement;
 use crate::cgroup::Hierarchy;
 use crate::jail::Jail;
-use crate::job::sentence;
 use crate::layers::{self, InForce, LayerError};
 use crate::siblings;
 use crate::slots::{MAX_SLOTS, Slot};
@@ -86,14 +84,36 @@ impl Station {
         let program = siblings::find("stap-jail")?;
         let store = Store::open(&configuration.cache)?;
         let in_force = layers_in_force(&program, &policy).await?;
+        let (mut station, survey, layers) =
+            Self::assemble(&configuration, &policy, program, store, in_force)?;
+        station.jail.sweep(|uid| station.is_ours(uid));
+        station.discover(&survey, &configuration).await?;
+        let (targets, unusable) = (station.targets(), station.catalogue.unusable().to_vec());
+        let readiness = Readiness {
+            targets,
+            unusable,
+            layers,
+        };
+        Ok((station, readiness))
+    }
+
+    /// Puts together what was found, before any stap was asked, and changes nothing. Returns what is
+    /// in force, too.
+    pub(crate) fn assemble(
+        configuration: &Configuration,
+        policy: &Policy,
+        program: PathBuf,
+        store: Store,
+        in_force: InForce,
+    ) -> Result<(Self, Survey, Vec<Layer>), NotReady> {
         let report = in_force.report.clone();
-        let mut survey = Survey::of(&configuration)?;
+        let mut survey = Survey::of(configuration)?;
         survey.add_trees(&configuration.releases)?;
-        let replacement = Replacement::of(&configuration, &in_force)?;
+        let replacement = Replacement::of(configuration, &in_force)?;
         let binds = shown::binds(&configuration.server_options, replacement.as_ref())?;
-        let view = view(&in_force, &configuration);
+        let view = view(&in_force, configuration);
         let temporary = configuration.temporary.clone();
-        let mut station = Self {
+        let station = Self {
             jail: Jail::new(program, in_force, *policy.limits(), temporary.clone()),
             catalogue: Catalogue::default(),
             warmth: Warmth::new(store, view),
@@ -105,22 +125,23 @@ impl Station {
             replacement,
             uid_base: u32::try_from(policy.slots().uid_base.get()).unwrap_or(u32::MAX - MAX_SLOTS),
         };
-        station.jail.sweep(|uid| station.is_ours(uid));
-        station.catalogue = station.discovered(&survey, &configuration).await?;
-        let targets = station
-            .catalogue
-            .served()
-            .map(|served| served.target.clone())
-            .collect();
-        let unusable = station.catalogue.unusable().to_vec();
-        Ok((
-            station,
-            Readiness {
-                targets,
-                unusable,
-                layers: report,
-            },
-        ))
+        Ok((station, survey, report))
+    }
+
+    /// Asks the staps of all roots, and keeps what can be built for.
+    pub(crate) async fn discover(
+        &mut self,
+        survey: &Survey,
+        configuration: &Configuration,
+    ) -> Result<(), NotReady> {
+        self.catalogue = self.discovered(survey, configuration).await?;
+        Ok(())
+    }
+
+    /// What can be built for.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let served = self.catalogue.served();
+        served.map(|served| served.target.clone()).collect()
     }
 
     /// Whose processes the job of a slot are.
@@ -160,18 +181,14 @@ impl NotReady {
 
 async fn layers_in_force(program: &Path, policy: &Policy) -> Result<InForce, LayerError> {
     let probed = layers::probe(program).await?;
-    let hierarchy = Hierarchy::claim().map_err(|error| sentence(&error));
+    let hierarchy = layers::usable(Hierarchy::claim(), policy.limits());
     let is_root = rustix::process::geteuid().is_root();
     InForce::decide(policy.class(), policy.layers(), &probed, hierarchy, is_root)
 }
 
 /// Everything about jails that stap can see and that it names its feature probes after.
 fn view(in_force: &InForce, configuration: &Configuration) -> Vec<u8> {
-    let layers: Vec<_> = in_force
-        .layers
-        .iter()
-        .map(|layer: &Layer| layer.name())
-        .collect();
+    let layers: Vec<_> = in_force.layers.iter().map(|layer| layer.name()).collect();
     let arch = configuration.arch.as_deref().unwrap_or_default();
     let options = configuration.server_options.join("\0");
     format!("{}\0{arch}\0{options}", layers.join(" ")).into_bytes()
