@@ -5,9 +5,11 @@
 
 mod options;
 
+pub(crate) use self::options::stands_for_script;
+
 use stap_policy::Policy;
 use stap_protocol::job::Job;
-use stap_protocol::options::{CommandLine, parse};
+use stap_protocol::options::{CommandLine, Item, parse};
 use stap_protocol::request::{MachineOwnerKeys, Parts, Request};
 use stap_protocol::target::TargetName;
 use stap_protocol::version::ProtocolVersion;
@@ -87,18 +89,51 @@ pub fn admit(
 }
 
 fn judge(line: &CommandLine, target: &TargetName, policy: &Policy) -> Result<(), Refusal> {
-    for item in line.options() {
-        options::judge(item, target, policy)?;
-    }
-    match script(line) {
-        Some(path) if !options::is_inside(path) => Err(options::outside("script", path)),
-        _ => Ok(()),
-    }
+    rulings(line, target, policy).try_for_each(|ruling| ruling.verdict)
+}
+
+/// What is decided about one part of a command line.
+#[derive(Debug)]
+pub(crate) struct Ruling<'a> {
+    /// What it is about.
+    pub(crate) subject: Subject<'a>,
+    /// The decision.
+    pub(crate) verdict: Result<(), Refusal>,
+}
+
+/// A part of a command line that is judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Subject<'a> {
+    /// An option with its value.
+    Option(&'a Item),
+    /// The operand that names the script.
+    Script(&'a [u8]),
+}
+
+/// Judges every part of a command line by itself; a request is served if all of them are allowed.
+pub(crate) fn rulings<'a>(
+    line: &'a CommandLine,
+    target: &'a TargetName,
+    policy: &'a Policy,
+) -> impl Iterator<Item = Ruling<'a>> {
+    let options = line.options().map(|item| Ruling {
+        subject: Subject::Option(item),
+        verdict: options::judge(item, target, policy),
+    });
+    let script = script(line).map(|path| Ruling {
+        subject: Subject::Script(path),
+        verdict: if options::is_inside(path) {
+            Ok(())
+        } else {
+            Err(options::outside("script", path))
+        },
+    });
+    options.chain(script)
 }
 
 /// The first operand is the script, unless an option says what to run or list.
 fn script(line: &CommandLine) -> Option<&[u8]> {
-    let given_otherwise = line.options().any(options::stands_for_script);
+    let given_otherwise = line.options().any(stands_for_script);
     line.operands().next().filter(|_| !given_otherwise)
 }
 

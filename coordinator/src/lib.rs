@@ -7,9 +7,12 @@
 
 pub mod announcer;
 pub mod catalogue;
+mod check;
 pub mod confine;
 pub mod console;
 pub mod database;
+mod doctor;
+pub mod dry_run;
 pub mod executor;
 pub mod intake;
 pub mod listener;
@@ -17,6 +20,7 @@ mod listing;
 pub mod log;
 pub mod module;
 pub mod options;
+mod page;
 pub mod peer;
 pub mod readiness;
 pub mod refusal;
@@ -96,6 +100,9 @@ pub enum Failure {
     /// The worker went away while the server was serving; the log says why.
     #[error("the worker is gone")]
     WorkerGone,
+    /// A question about a command line for a kernel that has no name.
+    #[error("the name of this host's kernel cannot be read; name one with --target RELEASE:ARCH")]
+    NoTarget,
     /// The result cannot be written.
     #[error("cannot write to stdout: {0}")]
     Stdout(io::Error),
@@ -106,26 +113,43 @@ pub enum Failure {
 pub fn main(arguments: impl IntoIterator<Item = OsString>, clock: Clock) -> ExitCode {
     let mut arguments = arguments.into_iter();
     let console = Console::named(arguments.next().as_deref());
+    let arguments: Vec<_> = arguments.collect();
+    let is_question = Invocation::is_question(&arguments);
     invoke(arguments, clock, &console).unwrap_or_else(|failure| {
         console.error(failure);
-        ExitCode::FAILURE
+        if is_question {
+            ExitCode::from(NO_ANSWER)
+        } else {
+            ExitCode::FAILURE
+        }
     })
 }
 
-fn invoke(
-    arguments: impl Iterator<Item = OsString>,
-    clock: Clock,
-    console: &Console,
-) -> Result<ExitCode, Failure> {
-    let text = match Invocation::parse(arguments)? {
+fn invoke(arguments: Vec<OsString>, clock: Clock, console: &Console) -> Result<ExitCode, Failure> {
+    let (text, is_yes) = match Invocation::parse(arguments)? {
         Invocation::Serve(options) => return Ok(serve(&options, clock, console)),
-        Invocation::ListTargets { options, json } => listing::list_targets(&options, json, clock)?,
-        Invocation::CheckPolicy(choice) => listing::check_policy(&choice)?,
-        Invocation::Help => HELP.to_owned(),
-        Invocation::Version => format!("stap-serverd {}\n", env!("CARGO_PKG_VERSION")),
+        Invocation::ListTargets { options, json } => {
+            (listing::list_targets(&options, json, clock)?, true)
+        }
+        Invocation::CheckPolicy {
+            choice,
+            options,
+            json,
+        } => check::check_policy(&choice, &options, json)?,
+        Invocation::May(inquiry) => dry_run::answer(&inquiry, page::is_colored())?,
+        Invocation::Doctor { options, json } => doctor::examine(&options, json)?,
+        Invocation::Help => (HELP.to_owned(), true),
+        Invocation::Version => (
+            format!("stap-serverd {}\n", env!("CARGO_PKG_VERSION")),
+            true,
+        ),
     };
     print(&text).map_err(Failure::Stdout)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_yes {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn serve(options: &Options, clock: Clock, console: &Console) -> ExitCode {
@@ -175,6 +199,8 @@ fn listed(unusable: &[Unusable]) -> String {
         .collect()
 }
 
+/// The exit status of a question that cannot be answered; 1 means no.
+const NO_ANSWER: u8 = 2;
 /// Build trees that one message names.
 const MOST_LISTED: usize = 3;
 const SHUTDOWN: Duration = Duration::from_millis(100);

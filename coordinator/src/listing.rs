@@ -1,4 +1,4 @@
-//! `--list-targets` and `--check-policy`: what would be served, without serving.
+//! `--list-targets`: what would be served, without serving.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use stap_protocol::job::Readiness;
 
 use crate::Failure;
 use crate::log;
-use crate::options::{Options, PolicyChoice};
+use crate::options::Options;
 use crate::settings::{PolicyText, Surroundings, configuration};
 use crate::{Clock, worker};
 
@@ -32,20 +32,6 @@ pub(crate) fn list_targets(options: &Options, json: bool, clock: Clock) -> Resul
         return Ok(text + "\n");
     }
     Ok(table(&spawned.readiness))
-}
-
-/// Says what a policy is, if it can be used.
-///
-/// # Errors
-/// When it cannot.
-pub(crate) fn check_policy(choice: &PolicyChoice) -> Result<String, Failure> {
-    let policy = PolicyText::read(choice)?.policy;
-    let allowed: Vec<_> = policy.options().allowed().collect();
-    Ok(format!(
-        "policy '{}' can be used; clients may send: {}\n",
-        policy.class(),
-        allowed.join(" ")
-    ))
 }
 
 fn table(readiness: &Readiness) -> String {

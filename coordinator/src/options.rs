@@ -6,11 +6,14 @@
 //! is an error.
 
 use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use stap_protocol::job::ReleaseChoice;
-use stap_protocol::target::{Arch, KernelRelease};
+use stap_protocol::target::{Arch, KernelRelease, TargetName};
+
+use crate::dry_run::Inquiry;
 
 /// What the caller wants from this program.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +28,23 @@ pub enum Invocation {
         json: bool,
     },
     /// Say whether a policy can be used.
-    CheckPolicy(PolicyChoice),
+    CheckPolicy {
+        /// Which.
+        choice: PolicyChoice,
+        /// As for serving.
+        options: Options,
+        /// For machines instead of people.
+        json: bool,
+    },
+    /// Say whether a command line would be served.
+    May(Inquiry),
+    /// Say what this host can give, and what it cannot.
+    Doctor {
+        /// As for serving.
+        options: Options,
+        /// For machines instead of people.
+        json: bool,
+    },
     /// Print how to call this program.
     Help,
     /// Print which version this is.
@@ -87,6 +106,12 @@ pub enum OptionError {
     /// A value was given to an option that takes none.
     #[error("option {0} takes no value")]
     UnexpectedValue(String),
+    /// An option that we do not have, where an answer depends on every one.
+    #[error("{0}")]
+    Unknown(String),
+    /// `--may` without a command line.
+    #[error("--may needs a command line behind '--': stap-serverd --may -- stap -e SCRIPT")]
+    NoCommandLine,
     /// The value is not what the option takes.
     #[error("{option}: '{}' is not {expected}", value.escape_debug())]
     BadValue {
@@ -135,7 +160,19 @@ impl Invocation {
         while let Some(argument) = parser.arguments.next() {
             parser.argument(&argument)?;
         }
-        Ok(parser.finish())
+        parser.finish()
+    }
+
+    /// Whether the arguments ask a question to which the exit status is an answer; a mistake in them
+    /// has a status of its own then.
+    #[must_use]
+    pub fn is_question(arguments: &[OsString]) -> bool {
+        let options = arguments.iter().take_while(|argument| *argument != "--");
+        let mut names = options.map(|option| option.as_bytes().split(|byte| *byte == b'='));
+        names.any(|mut parts| {
+            let name = parts.next().unwrap_or_default();
+            matches!(name, b"--doctor" | b"--may" | b"--check-policy")
+        })
     }
 }
 
@@ -145,6 +182,10 @@ struct Parser {
     options: Options,
     mode: Mode,
     json: bool,
+    target: Option<TargetName>,
+    peer: Option<IpAddr>,
+    /// What stands behind `--`.
+    command: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -153,6 +194,8 @@ enum Mode {
     Serve,
     ListTargets,
     CheckPolicy(PolicyChoice),
+    May,
+    Doctor,
     Help,
     Version,
 }
@@ -187,6 +230,10 @@ impl Parser {
 
     fn argument(&mut self, argument: &OsStr) -> Result<(), OptionError> {
         match argument.as_bytes() {
+            b"--" if matches!(self.mode, Mode::May) => {
+                let command = self.arguments.by_ref();
+                self.command = command.map(OsString::into_vec).collect();
+            }
             b"--" => {}
             [b'-', b'-', long @ ..] => self.long(long)?,
             [b'-', short @ ..] if !short.is_empty() => self.short(short)?,
@@ -226,6 +273,20 @@ impl Parser {
                 self.mode =
                     Mode::CheckPolicy(PolicyChoice::from_value(self.value(&option, attached)?));
             }
+            b"target" => {
+                let value = self.value(&option, attached)?;
+                self.target = Some(target(&option, &value)?);
+            }
+            b"peer" => {
+                let value = self.value(&option, attached)?;
+                self.peer = Some(number(&option, &value, "an IP address")?);
+            }
+            b"may" => self.flag(&option, attached.as_deref(), |parser| {
+                parser.mode = Mode::May;
+            })?,
+            b"doctor" => self.flag(&option, attached.as_deref(), |parser| {
+                parser.mode = Mode::Doctor;
+            })?,
             b"ready-fd" => {
                 self.options.ready_fd = Some(number(
                     &option,
@@ -336,17 +397,35 @@ impl Parser {
         ));
     }
 
-    fn finish(self) -> Invocation {
-        match self.mode {
-            Mode::Serve => Invocation::Serve(self.options),
-            Mode::ListTargets => Invocation::ListTargets {
-                options: self.options,
-                json: self.json,
+    fn finish(self) -> Result<Invocation, OptionError> {
+        let (options, json) = (self.options, self.json);
+        // Whoever asks would take the answer to another question for his.
+        let unknown = options.diagnostics.first();
+        if let (Mode::CheckPolicy(_) | Mode::May | Mode::Doctor, Some(unknown)) =
+            (&self.mode, unknown)
+        {
+            return Err(OptionError::Unknown(unknown.clone()));
+        }
+        Ok(match self.mode {
+            Mode::Serve => Invocation::Serve(options),
+            Mode::ListTargets => Invocation::ListTargets { options, json },
+            Mode::CheckPolicy(choice) => Invocation::CheckPolicy {
+                choice,
+                options,
+                json,
             },
-            Mode::CheckPolicy(choice) => Invocation::CheckPolicy(choice),
+            Mode::May if self.command.is_empty() => return Err(OptionError::NoCommandLine),
+            Mode::May => Invocation::May(Inquiry {
+                policy: options.policy,
+                target: self.target,
+                peer: self.peer,
+                words: self.command,
+                json,
+            }),
+            Mode::Doctor => Invocation::Doctor { options, json },
             Mode::Help => Invocation::Help,
             Mode::Version => Invocation::Version,
-        }
+        })
     }
 }
 
@@ -359,6 +438,20 @@ fn number<N: std::str::FromStr>(
         .to_str()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| bad_value(option, value, expected))
+}
+
+/// `RELEASE:ARCH`, or a release of this host's architecture.
+fn target(option: &str, value: &OsStr) -> Result<TargetName, OptionError> {
+    let bad = || bad_value(option, value, "a kernel release, or RELEASE:ARCH");
+    let text = value.to_str().ok_or_else(bad)?;
+    let host = rustix::system::uname();
+    let host = host.machine().to_string_lossy();
+    let (release, arch) = text.split_once(':').unwrap_or((text, &host));
+    let (release, arch) = (release.parse(), arch.parse());
+    match (release, arch) {
+        (Ok(release), Ok(arch)) => Ok(TargetName { release, arch }),
+        _ => Err(bad()),
+    }
 }
 
 /// A path is a build tree, as it is for stap's own `-r`.

@@ -79,7 +79,7 @@ fn judge_privilege(value: &[u8], policy: &Policy) -> Result<(), Refusal> {
 }
 
 /// Whether stap takes the script from this option and not from the first operand.
-pub(super) fn stands_for_script(item: &Item) -> bool {
+pub(crate) fn stands_for_script(item: &Item) -> bool {
     match item {
         Item::Short { letter, .. } => matches!(letter, 'e' | 'l' | 'L'),
         Item::Long { name, .. } => name.starts_with("dump-"),

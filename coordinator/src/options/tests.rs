@@ -91,3 +91,42 @@ fn a_policy_is_a_class_unless_it_looks_like_a_file() {
         PolicyChoice::File("mine.toml".into())
     );
 }
+
+#[test]
+fn what_stands_behind_two_dashes_is_the_command_line_in_question() {
+    let words = [
+        "--may",
+        "--target",
+        "6.1.0:aarch64",
+        "--peer=192.0.2.1",
+        "--",
+        "stap",
+        "-p4",
+        "--json",
+    ];
+    let Ok(Invocation::May(inquiry)) = parse(&words) else {
+        panic!("it is a question");
+    };
+    assert_eq!(inquiry.words, [&b"stap"[..], b"-p4", b"--json"]);
+    assert_eq!(inquiry.target.unwrap().to_string(), "6.1.0 arm64");
+    assert!(inquiry.peer.is_some() && !inquiry.json);
+    assert_eq!(parse(&["--may"]), Err(OptionError::NoCommandLine));
+}
+
+#[test]
+fn a_question_with_a_slip_is_not_another_question() {
+    for words in [
+        &["--doctor", "--polcy=strict"][..],
+        &["--may", "-x", "--", "stap"],
+        &["--check-policy", "strict", "stray"],
+    ] {
+        assert!(
+            matches!(parse(words), Err(OptionError::Unknown(_))),
+            "{words:?}"
+        );
+        let words: Vec<_> = words.iter().map(OsString::from).collect();
+        assert!(Invocation::is_question(&words));
+    }
+    let serving = ["--port", "1", "--", "--doctor"].map(OsString::from);
+    assert!(!Invocation::is_question(&serving));
+}

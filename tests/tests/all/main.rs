@@ -8,6 +8,8 @@ mod client;
 #[cfg(test)]
 mod dependencies;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod e2e;
 #[cfg(test)]
 mod find;
