@@ -108,10 +108,13 @@ fn a_fault_is_shown_under_the_offending_word() {
     let fault = fault("\"300 s\"", "\"300\"");
     let line = fault.line().unwrap();
     let gutter = " ".repeat(line.to_string().len());
+    let written = builtin::SHARED_HOST.lines().nth(line - 1).unwrap();
+    let written = written.replace("\"300 s\"", "\"300\"");
+    assert!(written.starts_with("wall            = \"300\""));
     let expected = format!(
         "line {line}, column 19: invalid value: string \"300\", expected a time such as \"300 s\", \
          \"5 min\" or \"1 h\"\n\
-         {line} | wall            = \"300\"\n\
+         {line} | {written}\n\
          {gutter} |                   ^^^^^"
     );
     assert_eq!(fault.to_string(), expected);
