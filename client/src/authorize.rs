@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use rustix::fs::OFlags;
 use stap_certs::certificate::MAX_CERTIFICATE_BYTES;
 use stap_certs::client::ClientDatabase;
-use stap_certs::{Certificate, CertificateError, DatabaseError, Environment, Paths, PathsError};
+use stap_certs::{
+    Certificate, CertificateError, DatabaseError, Environment, Paths, PathsError, Programs,
+};
 
 use crate::diagnostics::Diagnostics;
 
@@ -105,12 +107,14 @@ fn authorize(
             source,
         }
     })?;
-    let database = ClientDatabase::open_or_create(&directory).map_err(|source| {
-        AuthorizeError::NoDirectory {
-            directory: directory.clone(),
-            source,
-        }
-    })?;
+    let programs = Programs::installed();
+    let database =
+        ClientDatabase::open_or_create_with(&directory, &programs).map_err(|source| {
+            AuthorizeError::NoDirectory {
+                directory: directory.clone(),
+                source,
+            }
+        })?;
     database
         .add(&certificate)
         .map(|added| added.warnings)

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use stap_certs::mirror::NoMirror;
 use stap_certs::server::{Opened, PasswordRule, Setup};
-use stap_certs::{DatabaseError, Identity, Paths, ServerDatabase, authorize_own};
+use stap_certs::trust::authorize_own_with;
+use stap_certs::{DatabaseError, Identity, Paths, Programs, ServerDatabase};
 use stap_transport::server::{Acceptor, TransportError};
 
 /// The databases that a server reads and writes.
@@ -68,19 +68,24 @@ impl Database {
     }
 
     /// Opens the pair, making or renewing it first where that is due, and makes this user's clients
-    /// trust it.
+    /// trust it. Only before the server is confined can there be `programs` to keep NSS stores in step
+    /// with; what is renewed later reaches those stores at the next start.
     ///
     /// # Errors
     /// When a database is not safe, or cannot be made.
-    pub fn open(&self, now: SystemTime) -> Result<Credentials, CredentialsError> {
+    pub fn open(
+        &self,
+        now: SystemTime,
+        programs: &Programs,
+    ) -> Result<Credentials, CredentialsError> {
         let setup = Setup {
             identity: &self.identity,
             now,
             password: self.password,
-            mirror: &NoMirror,
+            programs,
         };
         let opened = ServerDatabase::open_or_create_with(&self.server, setup)?;
-        let warnings = authorize_own(&self.client, &opened, now)?;
+        let warnings = authorize_own_with(&self.client, &opened, now, programs)?;
         let certificate = opened.certificate.der().to_vec();
         let acceptor =
             Acceptor::new(certificate, opened.private_key_pkcs8.clone()).map_err(|source| {

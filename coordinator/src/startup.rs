@@ -4,7 +4,7 @@
 //! first; they are given up at the end.
 
 use stap_certs::server::PasswordRule;
-use stap_certs::{Environment, Paths};
+use stap_certs::{Environment, Paths, Programs};
 use stap_protocol::job::LayerState;
 
 use crate::confine::{Account, confine};
@@ -111,7 +111,7 @@ fn open_database(
     console: &Console,
 ) -> Result<Credentials, Failure> {
     database
-        .open(clock())
+        .open(clock(), &Programs::installed())
         .inspect(|credentials| {
             mention(&credentials.opened.warnings, options, console);
             mention(&credentials.warnings, options, console);

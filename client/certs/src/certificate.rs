@@ -21,6 +21,7 @@ pub struct Certificate {
     dns_names: Vec<String>,
     not_before: SystemTime,
     not_after: SystemTime,
+    subject: Vec<u8>,
     public_key_info: Vec<u8>,
 }
 
@@ -81,6 +82,7 @@ impl Certificate {
             dns_names: dns_names(&parsed)?,
             not_before: moment(parsed.validity().not_before)?,
             not_after: moment(parsed.validity().not_after)?,
+            subject: parsed.subject().as_raw().to_vec(),
             public_key_info: parsed.public_key().raw.to_vec(),
         })
     }
@@ -169,6 +171,11 @@ impl Certificate {
         self.not_after
             .duration_since(now)
             .map_or(true, |left| left < RENEWAL_MARGIN)
+    }
+
+    /// The DER bytes of the subject's name.
+    pub(crate) fn subject(&self) -> &[u8] {
+        &self.subject
     }
 
     /// The DER bytes of the subject's public key (`SubjectPublicKeyInfo`).

@@ -7,19 +7,18 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::certificate::{Certificate, Fingerprint, MAX_CERTIFICATE_BYTES};
-use crate::directory::{Directory, read_bounded};
-use crate::error::{DatabaseError, finding_line, settle};
-use crate::mirror::{Change, Mirror, NoMirror};
-use crate::nss;
+use crate::directory::{Directory, Lock, read_bounded};
+use crate::error::{DatabaseError, failed, finding_line, settle};
+use crate::nss::{self, Programs, View, Wanted};
 use crate::permissions::{Fault, Finding, Kind, Severity};
 use crate::text::{quoted, shown};
 
 /// A client-side database that this user changes.
 #[derive(Debug)]
-pub struct ClientDatabase<'m> {
+pub struct ClientDatabase<'p> {
     directory: Directory,
     findings: Vec<Finding>,
-    mirror: &'m dyn Mirror,
+    programs: &'p Programs,
 }
 
 /// What a database that passed the checks holds.
@@ -51,6 +50,15 @@ pub struct Added {
     pub warnings: Vec<String>,
 }
 
+/// What removing a certificate did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Whether the certificate was trusted before.
+    pub was_trusted: bool,
+    /// What went less well, one line each, without a prefix.
+    pub warnings: Vec<String>,
+}
+
 /// The most servers that one database can trust.
 pub const MAX_CERTIFICATES: usize = 1024;
 
@@ -60,10 +68,11 @@ impl ClientDatabase<'static> {
     /// # Errors
     /// Fails when the directory cannot be made or opened.
     pub fn open_or_create(path: &Path) -> Result<Self, DatabaseError> {
-        Self::open_or_create_with(path, &NoMirror)
+        Self::open_or_create_with(path, &NO_PROGRAMS)
     }
 
-    /// Reads a database for trusting servers.
+    /// Reads a database for trusting servers. What an NSS store beside it trusts or no longer trusts
+    /// counts; our files are made to follow, if this user may write them, but no program is run.
     ///
     /// # Errors
     /// [`DatabaseError::Missing`] when there is none, which the caller judges;
@@ -95,26 +104,37 @@ impl ClientDatabase<'static> {
         let reading = read_all(&directory, rule, &mut findings)?;
         let mut warnings = settle(path, findings)?;
         warnings.extend(reading.doubts);
+        let View {
+            certificates,
+            warnings: about_the_store,
+            outdated,
+        } = nss::view(&directory, reading.certificates);
+        warnings.extend(about_the_store);
+        if outdated && directory.is_own() {
+            // Whoever has the lock does the same, and the next client comes soon.
+            update(&directory).ok();
+        }
         Ok(Opened {
-            certificates: reading.certificates,
+            certificates,
             warnings,
         })
     }
 }
 
-impl<'m> ClientDatabase<'m> {
-    /// As [`open_or_create`](Self::open_or_create), with a second store to keep in step.
+impl<'p> ClientDatabase<'p> {
+    /// As [`open_or_create`](Self::open_or_create), with the programs that keep an NSS store beside
+    /// our files in step with them.
     ///
     /// # Errors
     /// Fails when the directory cannot be made or opened.
-    pub fn open_or_create_with(path: &Path, mirror: &'m dyn Mirror) -> Result<Self, DatabaseError> {
+    pub fn open_or_create_with(path: &Path, programs: &'p Programs) -> Result<Self, DatabaseError> {
         Directory::create(path)?;
         let mut findings = Vec::new();
         match Directory::examine(path, None, &mut findings)? {
             Some(directory) => Ok(Self {
                 directory,
                 findings,
-                mirror,
+                programs,
             }),
             None => Err(DatabaseError::Unsafe {
                 path: path.to_owned(),
@@ -138,27 +158,56 @@ impl<'m> ClientDatabase<'m> {
             }
             lock => lock?,
         };
+        // What was revoked in the store is first revoked here, so that it cannot be mistaken for what
+        // is now to be added there.
+        self.follow(&lock, &Programs::none(), None)?;
         let is_new = !self.holds(&name, certificate)?;
         if is_new {
             self.make_room()?;
             self.directory
                 .write(&lock, &name, FILE_MODE, certificate.der())?;
         }
-        self.tell(Change::Trusted(certificate))?;
         let mut warnings = self.dangers();
+        warnings.extend(self.follow(&lock, self.programs, Some(certificate.sha256()))?);
         warnings.extend(self.open_to_readers());
         Ok(Added { is_new, warnings })
     }
 
-    /// No longer trusts a certificate; tells whether it was trusted.
+    /// No longer trusts a certificate.
     ///
     /// # Errors
     /// Fails when the file cannot be removed.
-    pub fn remove(&self, fingerprint: Fingerprint) -> Result<bool, DatabaseError> {
+    pub fn remove(&self, fingerprint: Fingerprint) -> Result<Removed, DatabaseError> {
         let lock = self.directory.lock()?;
-        let was_there = self.directory.remove(&lock, &file_name(fingerprint))?;
-        self.tell(Change::Distrusted(fingerprint))?;
-        Ok(was_there)
+        // What only the store trusts becomes ours first, so that it can be seen to be removed here.
+        self.follow(&lock, &Programs::none(), None)?;
+        let was_trusted = self.directory.remove(&lock, &file_name(fingerprint))?;
+        let warnings = self.follow(&lock, self.programs, None)?;
+        Ok(Removed {
+            was_trusted,
+            warnings,
+        })
+    }
+
+    /// Brings our files and the NSS store in step, as far as these programs can. Nothing is changed
+    /// where somebody else could have changed it before.
+    fn follow(
+        &self,
+        lock: &Lock,
+        programs: &Programs,
+        certificate: Option<Fingerprint>,
+    ) -> Result<Vec<String>, DatabaseError> {
+        let mut findings = self.findings.clone();
+        nss::examine(&self.directory, Kind::ClientStore, None, &mut findings)?;
+        let reading = read_all(&self.directory, OwnerRule::Anyone, &mut findings)?;
+        if failed(&findings) {
+            return Ok(Vec::new());
+        }
+        let wanted = Wanted {
+            programs,
+            certificate,
+        };
+        nss::follow(&self.directory, lock, &reading.certificates, &wanted)
     }
 
     /// Tells whether a file holds the certificate, so that a client would believe it.
@@ -205,16 +254,21 @@ impl<'m> ClientDatabase<'m> {
             "unable to make the client certificate database {path} readable by others\n  {error}"
         ))
     }
+}
 
-    fn tell(&self, change: Change<'_>) -> Result<(), DatabaseError> {
-        let path = self.directory.path();
-        self.mirror
-            .follow(path, change)
-            .map_err(|source| DatabaseError::Mirror {
-                path: path.to_owned(),
-                source,
-            })
+/// Makes our files follow the store without running a program.
+fn update(directory: &Directory) -> Result<(), DatabaseError> {
+    let lock = directory.try_lock()?;
+    let mut findings = Vec::new();
+    let reading = read_all(directory, OwnerRule::EffectiveUser, &mut findings)?;
+    if failed(&findings) {
+        return Ok(());
     }
+    let wanted = Wanted {
+        programs: &NO_PROGRAMS,
+        certificate: None,
+    };
+    nss::follow(directory, &lock, &reading.certificates, &wanted).map(drop)
 }
 
 impl OwnerRule {
@@ -277,7 +331,7 @@ fn doubt(path: &Path) -> String {
     )
 }
 
-fn file_name(fingerprint: Fingerprint) -> String {
+pub(crate) fn file_name(fingerprint: Fingerprint) -> String {
     format!("{fingerprint}.{EXTENSION}")
 }
 
@@ -290,7 +344,9 @@ fn is_certificate_name(name: &str) -> bool {
 const EXTENSION: &str = "cert";
 
 /// The mode of every file that clients read.
-const FILE_MODE: u32 = 0o644;
+pub(crate) const FILE_MODE: u32 = 0o644;
+
+static NO_PROGRAMS: Programs = Programs::none();
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 //! blocks on a FIFO. What is a certificate or a key is for the modules above.
 
 mod create;
+mod private;
 mod write;
 
 use std::fs::File;
@@ -19,6 +20,7 @@ use rustix::io::Errno;
 use crate::error::DatabaseError;
 use crate::permissions::{Fault, Finding, Kind, Seen, extend, judge};
 
+pub(crate) use private::Private;
 pub(crate) use write::Lock;
 
 /// An open directory and the name by which it was opened.
@@ -116,6 +118,43 @@ impl Directory {
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(DatabaseError::io("look for", &self.file_path(name), errno)),
         }
+    }
+
+    /// Opens a file for reading, following a link to it. `None` when there is none.
+    pub(crate) fn open_followed(&self, name: &str) -> Result<Option<File>, DatabaseError> {
+        self.open_regular(name, READING | OFlags::NONBLOCK)
+    }
+
+    /// Opens a file for reading and changing, unless it is a link. `None` when there is none.
+    pub(crate) fn open_in_place(&self, name: &str) -> Result<Option<File>, DatabaseError> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        self.open_regular(name, flags | OFlags::CLOEXEC | OFlags::NOCTTY)
+    }
+
+    fn open_regular(&self, name: &str, flags: OFlags) -> Result<Option<File>, DatabaseError> {
+        let path = self.file_path(name);
+        let failed = |errno| DatabaseError::io("open", &path, errno);
+        match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) if is_regular(&stat(&fd, &path)?) => Ok(Some(fd.into())),
+            Ok(_) => Err(failed(Errno::INVAL)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// The size of a file; nothing when there is none.
+    pub(crate) fn size(&self, name: &str) -> Result<u64, DatabaseError> {
+        match rustix::fs::statat(&self.fd, name, rustix::fs::AtFlags::empty()) {
+            Ok(status) => Ok(u64::try_from(status.st_size).unwrap_or_default()),
+            Err(Errno::NOENT) => Ok(0),
+            Err(errno) => Err(DatabaseError::io("examine", &self.file_path(name), errno)),
+        }
+    }
+
+    /// Tells whether the directory belongs to the user whose rights this process has.
+    pub(crate) fn is_own(&self) -> bool {
+        stat(&self.fd, &self.path)
+            .is_ok_and(|status| status.st_uid == rustix::process::geteuid().as_raw())
     }
 
     /// Returns the names of the entries that `wanted` keeps, sorted; names that are not text are no

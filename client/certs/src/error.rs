@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::issue::IssueError;
-use crate::mirror::MirrorError;
 use crate::permissions::{Finding, Severity};
 use crate::text::{quoted, shown};
 
@@ -86,16 +85,18 @@ pub enum DatabaseError {
     /// No certificate could be made.
     #[error("cannot make a server certificate: {0}")]
     Issue(#[from] IssueError),
-    /// The store that is kept in step with this one could not follow.
+    /// An NSS store holds the pair that this database lacks, and the pair cannot be had.
     #[error(
-        "certificate database '{}' was changed, but not the store beside it: {source}",
-        shown(path)
+        "the server's pair in the NSS store '{}' cannot be taken over: {reason}",
+        shown(store)
     )]
-    Mirror {
-        /// The database.
-        path: PathBuf,
+    Takeover {
+        /// The store's certificates.
+        store: PathBuf,
         /// Why.
-        source: MirrorError,
+        reason: String,
+        /// What to do.
+        hint: String,
     },
 }
 
@@ -151,9 +152,8 @@ impl DatabaseError {
             }
             Self::TooMany { what, .. } => format!("remove {what} that are no longer needed"),
             Self::Busy { .. } => "try again when the other process has finished".to_owned(),
-            Self::Io { .. } | Self::Unsafe { .. } | Self::Issue(_) | Self::Mirror { .. } => {
-                return None;
-            }
+            Self::Takeover { hint, .. } => hint.clone(),
+            Self::Io { .. } | Self::Unsafe { .. } | Self::Issue(_) => return None,
         })
     }
 
@@ -209,6 +209,6 @@ pub(crate) fn finding_line(finding: &Finding) -> String {
 }
 
 /// The documented sentence stays a line of its own, so that it can be matched.
-fn with_hint(sentence: &impl std::fmt::Display, hint: &str) -> String {
+pub(crate) fn with_hint(sentence: &impl std::fmt::Display, hint: &str) -> String {
     format!("{sentence}\n  try: {hint}")
 }

@@ -16,7 +16,7 @@ use crate::certificate::Certificate;
 use crate::directory::Directory;
 use crate::error::{DatabaseError, failed, settle};
 use crate::issue::Identity;
-use crate::mirror::{Mirror, NoMirror};
+use crate::nss::Programs;
 use crate::permissions::{Fault, Finding};
 
 use files::Files;
@@ -36,8 +36,8 @@ pub struct Setup<'a> {
     pub now: SystemTime,
     /// Whether the NSS store beside our files is to have a password.
     pub password: PasswordRule,
-    /// The store that is kept in step.
-    pub mirror: &'a dyn Mirror,
+    /// What an NSS store beside our files is read and kept with.
+    pub programs: &'a Programs,
 }
 
 /// A pair that can be served.
@@ -60,6 +60,8 @@ pub struct Opened {
 pub enum Origin {
     /// It was there and good for a while.
     Found,
+    /// It was that of a stock server, in the NSS store.
+    TakenOver,
     /// It is the first one, or its key was lost: a new key and a new certificate.
     Created,
     /// The certificate had expired or soon would have: a new key and a new certificate.
@@ -88,7 +90,7 @@ impl ServerDatabase {
                 identity,
                 now,
                 password,
-                mirror: &NoMirror,
+                programs: &Programs::none(),
             },
         )
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::client::ClientDatabase;
 use crate::error::DatabaseError;
-use crate::mirror::{Mirror, NoMirror};
+use crate::nss::Programs;
 use crate::server::Opened;
 
 /// Makes sure that the user's clients trust the server's certificate, and that former certificates of
@@ -23,10 +23,10 @@ pub fn authorize_own(
     server: &Opened,
     now: SystemTime,
 ) -> Result<Vec<String>, DatabaseError> {
-    authorize_own_with(client_database, server, now, &NoMirror)
+    authorize_own_with(client_database, server, now, &Programs::none())
 }
 
-/// As [`authorize_own`], with a second store to keep in step.
+/// As [`authorize_own`], with the programs that keep an NSS store in step.
 ///
 /// # Errors
 /// As there.
@@ -34,16 +34,17 @@ pub fn authorize_own_with(
     client_database: &Path,
     server: &Opened,
     now: SystemTime,
-    mirror: &dyn Mirror,
+    programs: &Programs,
 ) -> Result<Vec<String>, DatabaseError> {
-    let database = ClientDatabase::open_or_create_with(client_database, mirror)?;
-    let added = database.add(&server.certificate)?;
+    let database = ClientDatabase::open_or_create_with(client_database, programs)?;
+    let mut warnings = database.add(&server.certificate)?.warnings;
     for former in server
         .retired
         .iter()
         .filter(|former| former.is_expired(now))
     {
-        database.remove(former.sha256())?;
+        let removed = database.remove(former.sha256())?;
+        warnings.extend(removed.warnings);
     }
-    Ok(added.warnings)
+    Ok(warnings)
 }

@@ -9,7 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use stap_certs::issue::PrivateKey;
-use stap_certs::{ClientDatabase, Identity, OwnerRule, ServerDatabase, authorize_own};
+use stap_certs::server::{PasswordRule, Setup};
+use stap_certs::trust::authorize_own_with;
+use stap_certs::{ClientDatabase, Identity, OwnerRule, Programs, ServerDatabase};
 
 /// How the process that will be killed learns where to work.
 const HOME_VARIABLE: &str = "STAP_CERTS_TEST_HOME";
@@ -17,9 +19,18 @@ const HOME_VARIABLE: &str = "STAP_CERTS_TEST_HOME";
 fn start(home: &Path) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
     let identity = Identity::of_host("labhost");
-    let opened = ServerDatabase::open_or_create(&home.join("server"), &identity, now)
-        .expect("a start succeeds");
-    authorize_own(&home.join("client"), &opened, now).expect("a server is trusted by its user");
+    let programs = Programs::installed();
+    let setup = Setup {
+        identity: &identity,
+        now,
+        password: PasswordRule::AsFound,
+        programs: &programs,
+    };
+    let opened =
+        ServerDatabase::open_or_create_with(&home.join("server"), setup).expect("a start succeeds");
+    let warnings = authorize_own_with(&home.join("client"), &opened, now, &programs)
+        .expect("a server is trusted by its user");
+    assert_eq!([opened.warnings, warnings].concat(), Vec::<String>::new());
 }
 
 /// Runs the test above it in a process of its own.
@@ -49,7 +60,14 @@ fn a_start_that_is_killed_at_any_point_is_made_good_by_the_next() {
         "server/.new",
         "server/stap.key",
         "server/stap.cert",
+        "server/.nss.new",
+        "server/key4.db",
+        "server/cert9.db",
         "client",
+        "client/.nss",
+        "client/.nss.new",
+        "client/key4.db",
+        "client/cert9.db",
     ] {
         let home = tempfile::tempdir().unwrap();
         let mut child = start_in_a_process(home.path());
@@ -89,8 +107,33 @@ fn check(home: &Path, sign: &str) {
         key.belongs_to(own),
         "killed at {sign}: the key is not that of the certificate"
     );
-    assert!(
-        !server.join(".new").exists(),
-        "killed at {sign}: a file was left"
-    );
+    for left in [
+        "server/.new",
+        "server/.nss.new",
+        "client/.new",
+        "client/.nss.new",
+    ] {
+        let left = home.join(left);
+        assert!(
+            !left.exists(),
+            "killed at {sign}: {} was left",
+            left.display()
+        );
+    }
+    let listed = |database: &str, flags: &str| {
+        let listing = Command::new("certutil")
+            .args([
+                "-L",
+                "-d",
+                &format!("sql:{}", home.join(database).display()),
+            ])
+            .output()
+            .expect("the tests need certutil: run tests/run");
+        let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
+        let is_entry = |line: &&str| line.split_whitespace().eq(["stap-server", flags]);
+        let entries = listing.lines().filter(is_entry).count();
+        assert_eq!(entries, 1, "killed at {sign}: {database} lists {listing}");
+    };
+    listed("server", "CPu,u,Cu");
+    listed("client", "P,P,P");
 }

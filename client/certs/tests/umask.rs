@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::Mode;
 use rustix::process::umask;
 use stap_certs::server::{PasswordRule, Setup};
-use stap_certs::{Identity, ServerDatabase, authorize_own, mirror};
+use stap_certs::{Identity, Programs, ServerDatabase, authorize_own};
 
 /// S58: the modes of 2.2 hold whatever the umask.
 #[test]
@@ -31,7 +31,7 @@ fn the_modes_of_what_is_made_do_not_depend_on_the_umask() {
             identity: &identity,
             now,
             password,
-            mirror: &mirror::NoMirror,
+            programs: &Programs::none(),
         };
 
         let before = umask(Mode::from_raw_mode(mask));

@@ -6,6 +6,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use stap_certs::Programs;
 use stap_certs::server::PasswordRule;
 use stap_certs::{Environment, Paths};
 use tempfile::TempDir;
@@ -34,11 +35,19 @@ fn a_confined_server_renews_its_certificate() {
     let home = TempDir::new().unwrap();
     let database = database(&home);
     let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    let first = database.open(start).unwrap().opened.certificate;
+    let first = database
+        .open(start, &Programs::none())
+        .unwrap()
+        .opened
+        .certificate;
     let second = thread::spawn(move || {
         restrict(&database.directories()).unwrap();
         let later = start + Duration::from_secs(366 * 86_400);
-        database.open(later).unwrap().opened.certificate
+        database
+            .open(later, &Programs::none())
+            .unwrap()
+            .opened
+            .certificate
     });
     assert_ne!(second.join().unwrap().sha256(), first.sha256());
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stap_certs::Programs;
 use stap_protocol::announcement::Announcement;
 use stap_protocol::version::ProtocolVersion;
 use stap_transport::server::Acceptor;
@@ -49,7 +50,8 @@ impl Certificate {
         {
             return;
         }
-        match self.database.open(now) {
+        // No program can be started any more.
+        match self.database.open(now, &Programs::none()) {
             Ok(credentials) => {
                 tracing::info!("the certificate is renewed");
                 self.acceptor.send_replace(credentials.acceptor.clone());

@@ -10,8 +10,6 @@ use tempfile::TempDir;
 use super::*;
 use crate::issue::{Identity, PrivateKey};
 
-mod mirror;
-
 static KEY: LazyLock<PrivateKey> = LazyLock::new(|| PrivateKey::generate().unwrap());
 
 fn certificate(host: &str) -> Certificate {
@@ -137,8 +135,8 @@ fn removing_is_told_and_happens_once() {
     let known = certificate("a");
     let scene = Scene::with(&[&known]);
     let database = ClientDatabase::open_or_create(&scene.path()).unwrap();
-    assert!(database.remove(known.sha256()).unwrap());
-    assert!(!database.remove(known.sha256()).unwrap());
+    assert!(database.remove(known.sha256()).unwrap().was_trusted);
+    assert!(!database.remove(known.sha256()).unwrap().was_trusted);
     assert_eq!(scene.open().unwrap().certificates, []);
 }
 
@@ -198,7 +196,8 @@ fn each_forbidden_permission_makes_the_database_unusable() {
     ] {
         let scene = Scene::with(&[&known]);
         for extra in ["cert9.db", "key4.db", "pkcs11.txt"] {
-            fs::write(scene.path().join(extra), b"x").unwrap();
+            let store = include_bytes!("../nss/tests/pkcs11-trust.cert9.db");
+            fs::write(scene.path().join(extra), store).unwrap();
             scene.chmod(extra, 0o644);
         }
         assert_eq!(scene.open().unwrap().warnings, Vec::<String>::new());

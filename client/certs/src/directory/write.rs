@@ -41,10 +41,20 @@ const NEW_NAME: &str = ".new";
 impl Directory {
     /// Waits for the right to change this directory, and clears what an interrupted writer left.
     pub(crate) fn lock(&self) -> Result<Lock, DatabaseError> {
+        self.lock_within(LOCK_PATIENCE)
+    }
+
+    /// The same, if nobody else has it now.
+    pub(crate) fn try_lock(&self) -> Result<Lock, DatabaseError> {
+        self.lock_within(Duration::ZERO)
+    }
+
+    fn lock_within(&self, patience: Duration) -> Result<Lock, DatabaseError> {
         let fd = self.lock_file()?;
-        self.wait_for(&fd, LOCK_PATIENCE)?;
+        self.wait_for(&fd, patience)?;
         let lock = Lock { _held: fd };
         self.remove(&lock, NEW_NAME)?;
+        self.remove_private(&lock)?;
         Ok(lock)
     }
 

@@ -11,7 +11,7 @@ use crate::certificate::Certificate;
 use crate::directory::{Directory, Lock};
 use crate::error::DatabaseError;
 use crate::issue::PrivateKey;
-use crate::mirror::Change;
+use crate::nss::{self, ServerStore, Takeover};
 use crate::text::{quoted, shown};
 
 /// Coming from what is there to a pair that can be served.
@@ -25,22 +25,57 @@ pub(super) struct Pairing<'a> {
 impl Pairing<'_> {
     /// Reuses, renews, completes or makes the pair, whatever what is there asks for.
     pub(super) fn settle(mut self, contents: Contents) -> Result<Opened, DatabaseError> {
+        let taken = self.take_over(&contents)?;
+        let was_taken = taken.is_some();
+        let (key, certificate) = match taken {
+            Some(pair) => (Some(pair.key), Some(pair.certificate)),
+            None => (contents.key, contents.certificate),
+        };
         let mut retired = contents.retired;
-        let (key, certificate, origin) =
-            self.pair(contents.key, contents.certificate, &mut retired)?;
+        let (key, certificate, origin) = self.pair(key, certificate, &mut retired)?;
         let password = self.password(contents.password)?;
-        self.tell(Change::ServerPair {
-            certificate: &certificate,
-            key: &key,
-            password: password.as_ref(),
-        })?;
+        let pair = Takeover { certificate, key };
+        let exported = self.store(password.as_ref()).export(&pair, &retired);
+        self.warnings.extend(exported);
         Ok(Opened {
-            certificate,
-            private_key_pkcs8: key.pkcs8().to_vec(),
+            certificate: pair.certificate,
+            private_key_pkcs8: pair.key.pkcs8().to_vec(),
             retired,
-            origin,
+            origin: match origin {
+                Origin::Found if was_taken => Origin::TakenOver,
+                origin => origin,
+            },
             warnings: self.warnings,
         })
+    }
+
+    /// Makes the pair of a stock server that used this database ours: where we have none, and where
+    /// such a server has renewed its own since. The certificate comes first: without a key beside it,
+    /// the next start takes the pair over again.
+    fn take_over(&mut self, contents: &Contents) -> Result<Option<Takeover>, DatabaseError> {
+        let beside = match (&contents.key, &contents.certificate) {
+            (None, _) => None,
+            (Some(key), Some(certificate)) if !key.belongs_to(certificate) => Some(certificate),
+            (Some(_), _) => return Ok(None),
+        };
+        let (directory, lock) = (self.directory, self.lock);
+        let taken = self.store(contents.password.as_ref()).take_over(beside)?;
+        if let Some(pair) = &taken {
+            let (certificate, key) = (pair.certificate.der(), pair.key.pkcs8());
+            directory.write(lock, CERTIFICATE, CERTIFICATE_MODE, certificate)?;
+            directory.write(lock, KEY, SECRET_MODE, key)?;
+            self.warnings.push(nss::taken_over(directory));
+        }
+        Ok(taken)
+    }
+
+    fn store<'s>(&'s self, password: Option<&'s Password>) -> ServerStore<'s> {
+        ServerStore {
+            directory: self.directory,
+            lock: self.lock,
+            programs: self.setup.programs,
+            password,
+        }
     }
 
     fn pair(
@@ -151,16 +186,5 @@ impl Pairing<'_> {
                 shown(&path)
             ));
         }
-    }
-
-    fn tell(&self, change: Change<'_>) -> Result<(), DatabaseError> {
-        let path = self.directory.path();
-        self.setup
-            .mirror
-            .follow(path, change)
-            .map_err(|source| DatabaseError::Mirror {
-                path: path.to_owned(),
-                source,
-            })
     }
 }

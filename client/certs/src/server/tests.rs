@@ -338,7 +338,7 @@ fn a_password_is_made_once_when_asked_for_and_kept() {
             identity: &identity,
             now: now(),
             password,
-            mirror: &NoMirror,
+            programs: &Programs::none(),
         };
         ServerDatabase::open_or_create_with(&scene.server(), setup).unwrap();
         fs::read(scene.file("pw"))
