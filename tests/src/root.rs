@@ -113,6 +113,33 @@ impl Bare {
         bare
     }
 
+    /// Adds programs of the host, which a stock client calls and a root for compiling need not have.
+    ///
+    /// # Panics
+    /// When the host does not have them.
+    pub fn lend(&self, programs: &[&str]) {
+        let local = Path::new(BARE).join("usr/local");
+        rustix::mount::mount("lab", &local, "tmpfs", MountFlags::empty(), None)
+            .expect("root may mount");
+        fs::create_dir(local.join("bin")).expect("it is a scratch directory");
+        for program in programs {
+            let lent = fs::copy(
+                Path::new("/usr/bin").join(program),
+                local.join("bin").join(program),
+            );
+            lent.unwrap_or_else(|error| panic!("{program} is missing, run tests/run: {error}"));
+        }
+    }
+
+    /// Makes a directory below the user's home in the lab the one of the same name here.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn share(&self, name: &str) {
+        let (outside, inside) = (self.user.home().join(name), self.home().join(name));
+        rustix::mount::mount_bind(outside, inside).expect("root may mount");
+    }
+
     /// Runs `stap`.
     #[must_use]
     pub fn stap(&self, arguments: &[&str]) -> Finished {

@@ -24,6 +24,8 @@ mod listing;
 #[cfg(test)]
 mod manager;
 #[cfg(test)]
+mod nss;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod run;

@@ -174,6 +174,7 @@ const ROWS: &[(&str, Kept)] = &[
         Tests(&[
             "authorize::s5b_s29_a_named_directory_is_made_and_holds_the_certificate",
             "authorize::s29_adding_twice_keeps_one_copy",
+            "nss::s29_certutil_lists_what_was_authorized_once",
         ]),
     ),
     (
@@ -343,10 +344,7 @@ const ROWS: &[(&str, Kept)] = &[
     ),
     ("S55", Tests(&["e2e::scripts_give_what_bare_stap_gives"])),
     ("S56", Later(STOCK)),
-    (
-        "S57",
-        Later("needs an NSS store beside our plain files: drop-in replacement"),
-    ),
+    ("S57", Tests(&["nss::s57_certutil_reads_both_databases"])),
     (
         "S58",
         Tests(&[
@@ -360,7 +358,10 @@ const ROWS: &[(&str, Kept)] = &[
     ),
     (
         "S59b",
-        Tests(&["trust::s59b_a_bad_file_rejects_the_database"]),
+        Tests(&[
+            "trust::s59b_a_bad_file_rejects_the_database",
+            "nss::s59b_a_bad_file_of_the_store_rejects_the_database",
+        ]),
     ),
     (
         "S59c",
@@ -372,7 +373,10 @@ const ROWS: &[(&str, Kept)] = &[
     ),
     (
         "S59e",
-        Tests(&["trust::s59e_a_readable_key_stops_the_server"]),
+        Tests(&[
+            "trust::s59e_a_readable_key_stops_the_server",
+            "nss::s59e_a_readable_key_store_stops_the_server",
+        ]),
     ),
     (
         "S59f",
