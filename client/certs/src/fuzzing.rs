@@ -1,5 +1,5 @@
-//! The body of the fuzz target in `fuzz/`, as a plain function, so that the committed corpus is
-//! replayed by the ordinary tests. It panics when a promise is broken.
+//! The bodies of the fuzz targets in `fuzz/`, as plain functions, so that the committed corpus is
+//! replayed by the ordinary tests. They panic when a promise is broken.
 
 use crate::certificate::{Certificate, Fingerprint, MAX_CERTIFICATE_BYTES, MAX_DNS_NAMES};
 
@@ -35,4 +35,11 @@ pub fn certificate(bytes: &[u8]) -> bool {
         Some(fingerprint)
     );
     true
+}
+
+/// Whatever lies where an NSS store is expected, reading it ends with an answer. Tells whether it was a
+/// store.
+#[must_use]
+pub fn store(bytes: &[u8]) -> bool {
+    crate::nss::is_store(bytes)
 }

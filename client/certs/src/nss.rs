@@ -129,6 +129,11 @@ pub(crate) fn examine(
     Ok(())
 }
 
+/// Tells whether these are the certificates of a store that can be read.
+pub(crate) fn is_store(bytes: &[u8]) -> bool {
+    contents::Contents::read(bytes).is_ok()
+}
+
 /// Tells whether a file belongs to an NSS store.
 pub(crate) fn is_store_name(name: &str) -> bool {
     SQL.contains(&name) || LEGACY.contains(&name)

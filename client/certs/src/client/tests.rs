@@ -196,7 +196,7 @@ fn each_forbidden_permission_makes_the_database_unusable() {
     ] {
         let scene = Scene::with(&[&known]);
         for extra in ["cert9.db", "key4.db", "pkcs11.txt"] {
-            let store = include_bytes!("../nss/tests/pkcs11-trust.cert9.db");
+            let store = include_bytes!("../../fuzz/corpus/store/good-pkcs11-trust.db");
             fs::write(scene.path().join(extra), store).unwrap();
             scene.chmod(extra, 0o644);
         }

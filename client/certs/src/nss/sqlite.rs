@@ -72,7 +72,11 @@ impl<'a> Database<'a> {
             _ => return Err(SqliteError::Damaged),
         };
         let usable = page_size - usize::from(bytes[20]);
-        if usable < MIN_USABLE {
+        // The number of pages counts when it was written with the last change.
+        let pages = be(bytes, 28, 4)?;
+        let is_counted = bytes[24..28] == bytes[92..96];
+        let is_cut = is_counted && bytes.len() / page_size < pages;
+        if usable < MIN_USABLE || is_cut {
             return Err(SqliteError::Damaged);
         }
         Ok(Self {

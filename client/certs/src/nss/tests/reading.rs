@@ -50,9 +50,23 @@ fn a_tree_that_is_a_circle_is_damaged() {
 /// the numbers in the columns of an object of another class.
 #[test]
 fn trust_in_the_form_of_newer_versions_counts() {
-    let contents = Contents::read(include_bytes!("pkcs11-trust.cert9.db")).unwrap();
+    let contents = Contents::read(include_bytes!(
+        "../../../fuzz/corpus/store/good-pkcs11-trust.db"
+    ))
+    .unwrap();
     let trusted: Vec<_> = contents.trusted().map(Certificate::serial_text).collect();
     assert_eq!(trusted, ["00:80:a1:b2:c1"]);
+}
+
+/// The older certutil on this host adds an object of its own to the one that it cannot see.
+#[test]
+fn trust_counts_only_while_both_forms_say_so() {
+    let scene = Scene::with_store();
+    let store = include_bytes!("../../../fuzz/corpus/store/good-pkcs11-trust.db");
+    fs::write(scene.file(CERTIFICATES), store).unwrap();
+    assert_eq!(scene.theirs().len(), 1);
+    scene.certutil(&["-M", "-n", NICKNAME, "-t", "p,,"]);
+    assert_eq!(scene.theirs(), []);
 }
 
 proptest! {
