@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use stap_certs::client::ClientDatabase;
-use stap_certs::{Certificate, OwnerRule};
+use stap_certs::{Certificate, OwnerRule, Programs};
 
 use super::known::Known;
 use super::properties::TrustWords;
@@ -111,15 +111,15 @@ impl View<'_> {
     }
 
     fn change(&self, path: &Path, words: TrustWords, chosen: &[(Known, Certificate)]) {
-        let changed = ClientDatabase::open_or_create(path).and_then(|database| {
+        let programs = Programs::installed();
+        let opened = ClientDatabase::open_or_create_with(path, &programs);
+        let changed = opened.and_then(|database| {
             for (_, certificate) in chosen {
-                if words.revoke {
-                    database.remove(certificate.sha256())?;
-                    continue;
-                }
-                let added = database.add(certificate)?;
-                added
-                    .warnings
+                let warnings = match words.revoke {
+                    true => database.remove(certificate.sha256())?.warnings,
+                    false => database.add(certificate)?.warnings,
+                };
+                warnings
                     .iter()
                     .for_each(|warning| self.diagnostics.warning(warning));
             }
