@@ -1,8 +1,8 @@
 //! `stap-serverd`: accepts compile requests, checks them, and hands them to the worker.
 //!
 //! It faces the network and therefore does nothing that could hurt: it runs no compiler, parses
-//! nothing with foreign code, and starts one program, `stap-worker`, once. The way of a request is
-//! [`listener`], [`seats`], [`session`], [`intake`], [`scheduler`], [`worker`], [`reply`].
+//! nothing with foreign code, and while it serves it starts no program; `stap-worker` was started
+//! before, once. The way of a request is [`listener`], [`seats`], [`session`], [`intake`], [`scheduler`], [`worker`], [`reply`].
 #![forbid(unsafe_code)]
 
 pub mod announcer;

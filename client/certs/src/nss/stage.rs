@@ -105,13 +105,13 @@ impl<'a> Stage<'a> {
                     certificate.sha256()
                 ));
             }
-            self.add(certificate.der(), &nickname, TRUSTED)
-                .unwrap_or_else(|error| {
-                    edited.warnings.push(format!(
-                        "the certificate {} is trusted by our own programs only: {error}",
-                        certificate.sha256()
-                    ));
-                });
+            if let Err(error) = self.add(certificate.der(), &nickname, TRUSTED) {
+                self.needs_no_password()?;
+                edited.warnings.push(format!(
+                    "the certificate {} is trusted by our own programs only: {error}",
+                    certificate.sha256()
+                ));
+            }
         }
         let made = Contents::read(&self.certificates()?)?;
         edited.added = made.trusted().map(Certificate::sha256).collect();
@@ -159,9 +159,7 @@ impl<'a> Stage<'a> {
         if holds_key(keys, None)? {
             return Err(StoreError::Foreign);
         }
-        // Tells whether the password is the empty one: it is replaced by itself.
-        self.certutil(&["-W", "-d", HERE, "-f", PASSWORD, "-@", PASSWORD])
-            .map_err(|_refused| StoreError::Password)?;
+        self.needs_no_password()?;
         self.private.remove_all()?;
         self.create(None)?;
         for held in kept {
@@ -169,6 +167,12 @@ impl<'a> Stage<'a> {
             self.add(&held.der, &nickname, &held.flags())?;
         }
         Ok(())
+    }
+
+    /// Fails when the copy's password is another than the empty one, which replaces itself.
+    fn needs_no_password(&self) -> Result<(), StoreError> {
+        self.certutil(&["-W", "-d", HERE, "-f", PASSWORD, "-@", PASSWORD])
+            .map_err(|_refused| StoreError::Password)
     }
 
     fn add(&self, der: &[u8], nickname: &str, flags: &str) -> Result<(), StoreError> {

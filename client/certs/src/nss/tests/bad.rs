@@ -65,7 +65,7 @@ fn a_store_with_a_password_is_read_and_not_changed() {
     let before = fs::read(scene.file(CERTIFICATES)).unwrap();
     let added = scene.try_add(&ours);
     assert!(
-        added.warnings[0].contains("SEC_ERROR_BAD_PASSWORD"),
+        added.warnings[0].contains("it has a password\n  try: certutil -W"),
         "{added:?}"
     );
     let database = ClientDatabase::open_or_create(&scene.path()).unwrap();
