@@ -28,7 +28,7 @@ use crate::text::{quoted, shown};
 pub(crate) use client::{View, Wanted, follow, view};
 use programs::ProgramError;
 pub use programs::Programs;
-pub(crate) use server::{ServerStore, Takeover, taken_over};
+pub(crate) use server::{Context, ServerStore, Takeover, taken_over};
 use sqlite::SqliteError;
 
 const CERTIFICATES: &str = "cert9.db";
@@ -61,6 +61,8 @@ enum StoreError {
     Incomplete,
     #[error("it has a password")]
     Password,
+    #[error("it belongs to another user")]
+    NotOwn,
     #[error("the record of what it has in common with our own files is damaged")]
     Record,
     #[error("it holds private keys, or certificates that are no server's")]
@@ -101,6 +103,7 @@ impl StoreError {
             }
             Self::Busy | Self::Changed => "do it again when the other program has ended".to_owned(),
             Self::Password => format!("certutil -W -d {dir}, with an empty new password"),
+            Self::NotOwn => "do it as that user, or have that user do it".to_owned(),
             Self::Record => format!(
                 "rm {}, if every certificate in either is to be trusted",
                 quoted(&directory.join(record::RECORD))

@@ -83,7 +83,9 @@ pub(crate) fn follow(
 ) -> Result<Vec<String>, DatabaseError> {
     let look = match Look::at(directory, ours, wanted.certificate) {
         Ok(Some(look)) => look,
-        Ok(None) if wanted.programs.has(Program::Certutil) && !ours.is_empty() => {
+        Ok(None)
+            if wanted.programs.has(Program::Certutil) && directory.is_own() && !ours.is_empty() =>
+        {
             Look::at_nothing(ours)
         }
         Ok(None) => return Ok(Vec::new()),
@@ -99,7 +101,9 @@ pub(crate) fn follow(
         }
         Ok(())
     };
-    let may_edit = plan.changes_theirs() && wanted.programs.has(Program::Certutil);
+    // Nobody's files but this user's are handed to programs with this user's rights.
+    let has_program = wanted.programs.has(Program::Certutil);
+    let may_edit = plan.changes_theirs() && has_program && directory.is_own();
     if may_edit || !plan.pull.is_empty() {
         // Announced before it happens, so that a crash in between undoes no revocation.
         let in_step = [&plan.keep, &plan.drop_ours, &plan.drop_theirs];
@@ -138,7 +142,8 @@ pub(crate) fn follow(
         not_edited => {
             // As long as it is in the store it must not be taken for something new.
             settled.both.extend(&plan.drop_theirs);
-            let error = not_edited.and_then(Result::err);
+            let not_own = (has_program && plan.changes_theirs()).then_some(StoreError::NotOwn);
+            let error = not_edited.map_or(not_own, Result::err);
             let line = |error: StoreError| error.warning(directory.path(), OUT_OF_STEP);
             error.map(line).into_iter().collect()
         }

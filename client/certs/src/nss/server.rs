@@ -48,6 +48,15 @@ pub(crate) struct ServerStore<'a> {
     pub(crate) password: Option<&'a Password>,
 }
 
+/// What a store may have had before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    /// Former certificates of this server, which are ours to replace.
+    pub(crate) former: &'a [Certificate],
+    /// Whether the password was made just now, so that a store cannot have it yet.
+    pub(crate) is_new_password: bool,
+}
+
 /// A store with a pair in it, and its keys.
 struct Found {
     store: Store,
@@ -126,27 +135,28 @@ impl ServerStore<'_> {
         Ok(pkcs12::private_keys(&bundle, secret.secret())?)
     }
 
-    /// Keeps the pair in the store, where NSS's programs are installed. Returns warnings: our own
-    /// files serve, whatever becomes of the store.
-    pub(crate) fn export(&self, pair: &Takeover, former: &[Certificate]) -> Option<String> {
+    /// Keeps the pair in the store, where NSS's programs are installed. Returns a warning when it does
+    /// not work: our own files serve, whatever becomes of the store.
+    pub(crate) fn export(&self, pair: &Takeover, context: Context<'_>) -> Option<String> {
         if !self.programs.has(Program::Certutil) || !self.programs.has(Program::Pk12util) {
             return None;
         }
         let what = "A stock server would not find the pair in";
-        let error = self.export_or_fail(pair, former).err()?;
+        let error = self.export_or_fail(pair, context).err()?;
         Some(error.warning(self.directory.path(), what))
     }
 
-    fn export_or_fail(&self, pair: &Takeover, former: &[Certificate]) -> Result<(), StoreError> {
+    fn export_or_fail(&self, pair: &Takeover, context: Context<'_>) -> Result<(), StoreError> {
         let store = Store::read(self.directory)?;
         if let Some(store) = &store {
             let keys = Store::read_keys(self.directory)?;
-            if holds(&store.contents, &keys, &pair.certificate)? {
+            let is_there = holds(&store.contents, &keys, &pair.certificate)?;
+            if is_there && !context.is_new_password {
                 return Ok(());
             }
             // What is not ours to replace: there is no other copy of it.
             let is_ours = |held: &Held| {
-                let mut ours = former.iter().chain([&pair.certificate]);
+                let mut ours = context.former.iter().chain([&pair.certificate]);
                 held.nickname == NICKNAME && ours.any(|own| own.der() == held.der)
             };
             let has_foreign = !store.contents.held.iter().all(is_ours);

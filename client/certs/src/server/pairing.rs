@@ -11,7 +11,7 @@ use crate::certificate::Certificate;
 use crate::directory::{Directory, Lock};
 use crate::error::DatabaseError;
 use crate::issue::PrivateKey;
-use crate::nss::{self, ServerStore, Takeover};
+use crate::nss::{self, Context, ServerStore, Takeover};
 use crate::text::{quoted, shown};
 
 /// Coming from what is there to a pair that can be served.
@@ -33,18 +33,27 @@ impl Pairing<'_> {
         };
         let mut retired = contents.retired;
         let (key, certificate, origin) = self.pair(key, certificate, &mut retired)?;
+        let is_new_password = contents.password.is_none();
         let password = self.password(contents.password)?;
         let pair = Takeover { certificate, key };
-        let exported = self.store(password.as_ref()).export(&pair, &retired);
+        let context = Context {
+            former: &retired,
+            is_new_password: is_new_password && password.is_some(),
+        };
+        let exported = self.store(password.as_ref()).export(&pair, context);
         self.warnings.extend(exported);
+        let origin = match origin {
+            Origin::Found if was_taken => Origin::TakenOver,
+            origin => origin,
+        };
+        if origin == Origin::TakenOver {
+            self.warnings.push(nss::taken_over(self.directory));
+        }
         Ok(Opened {
             certificate: pair.certificate,
             private_key_pkcs8: pair.key.pkcs8().to_vec(),
             retired,
-            origin: match origin {
-                Origin::Found if was_taken => Origin::TakenOver,
-                origin => origin,
-            },
+            origin,
             warnings: self.warnings,
         })
     }
@@ -52,7 +61,7 @@ impl Pairing<'_> {
     /// Makes the pair of a stock server that used this database ours: where we have none, and where
     /// such a server has renewed its own since. The certificate comes first: without a key beside it,
     /// the next start takes the pair over again.
-    fn take_over(&mut self, contents: &Contents) -> Result<Option<Takeover>, DatabaseError> {
+    fn take_over(&self, contents: &Contents) -> Result<Option<Takeover>, DatabaseError> {
         let beside = match (&contents.key, &contents.certificate) {
             (None, _) => None,
             (Some(key), Some(certificate)) if !key.belongs_to(certificate) => Some(certificate),
@@ -64,7 +73,6 @@ impl Pairing<'_> {
             let (certificate, key) = (pair.certificate.der(), pair.key.pkcs8());
             directory.write(lock, CERTIFICATE, CERTIFICATE_MODE, certificate)?;
             directory.write(lock, KEY, SECRET_MODE, key)?;
-            self.warnings.push(nss::taken_over(directory));
         }
         Ok(taken)
     }

@@ -121,12 +121,40 @@ fn a_change_that_was_interrupted_is_told() {
 
 #[test]
 fn libraries_that_a_store_names_are_not_loaded() {
-    let (scene, known) = (Scene::with_store(), certificate("a"));
-    let evil = "library=/nonexistent/evil.so\nname=evil\n";
-    fs::write(scene.file(MODULES), evil).unwrap();
+    let (scene, known, gone) = (Scene::new(), certificate("a"), certificate("b"));
+    scene.add(&gone);
+    let (source, library) = (
+        scene.home.path().join("evil.c"),
+        scene.home.path().join("evil.so"),
+    );
+    let mark = scene.home.path().join("mark");
+    let program = format!(
+        "#include <stdio.h>\n__attribute__((constructor)) static void run(void) {{ fopen(\"{}\", \"w\"); }}\n",
+        mark.display()
+    );
+    fs::write(&source, program).unwrap();
+    let compiled = Command::new("gcc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status()
+        .expect("the tests need gcc: run tests/run");
+    assert!(compiled.success());
+    let own = fs::read_to_string(scene.file(MODULES)).unwrap();
+    let modules = format!("{own}library={}\nname=evil\n\n", library.display());
+    fs::write(scene.file(MODULES), &modules).unwrap();
+    scene.try_certutil(&["-L"]);
+    assert!(
+        mark.exists(),
+        "certutil loads it, so it is worth asking whether we do"
+    );
+
+    fs::remove_file(&mark).unwrap();
     scene.add(&known);
+    scene.remove(&gone);
+    scene.trusted();
+    assert!(!mark.exists());
     assert_eq!(scene.theirs(), these(&[&known]));
-    assert_eq!(fs::read_to_string(scene.file(MODULES)).unwrap(), evil);
+    assert_eq!(fs::read_to_string(scene.file(MODULES)).unwrap(), modules);
 }
 
 #[test]
@@ -178,4 +206,29 @@ fn private_keys_in_a_clients_store_are_not_lost() {
     assert!(removed.warnings[0].contains("private keys"), "{removed:?}");
     assert!(scene.certutil(&["-K"]).contains("own"));
     assert_eq!(scene.trusted(), []);
+}
+
+/// certutil would read whatever lies there with the rights of root.
+#[test]
+fn root_runs_no_program_on_the_files_of_a_user() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (scene, known) = (Scene::with_store(), certificate("a"));
+    std::os::unix::fs::chown(scene.path(), Some(65_534), None).unwrap();
+    let before = fs::read(scene.file(CERTIFICATES)).unwrap();
+    let added = scene.try_add(&known);
+    assert!(
+        added.is_new && added.warnings[0].contains("it belongs to another user\n  try: do it as"),
+        "{added:?}"
+    );
+    assert!(fs::read(scene.file(CERTIFICATES)).unwrap() == before);
+    for name in SQL {
+        fs::remove_file(scene.file(name)).unwrap();
+    }
+    assert_eq!(
+        scene.try_add(&certificate("b")).warnings,
+        Vec::<String>::new()
+    );
+    assert!(!scene.file(CERTIFICATES).exists());
 }

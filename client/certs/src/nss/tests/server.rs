@@ -175,6 +175,31 @@ fn the_password_that_was_asked_for_is_that_of_the_store() {
 }
 
 #[test]
+fn a_password_that_is_asked_for_later_becomes_that_of_the_store() {
+    let scene = Scene::new();
+    let first = start(&scene).unwrap();
+    let programs = Programs::installed();
+    let again = start_at(&scene, &programs, now(), PasswordRule::Required).unwrap();
+    assert_eq!((again.origin, again.warnings), (Origin::Found, vec![]));
+    let pw = scene.file("pw");
+    scene.certutil(&["-K", "-f", pw.to_str().unwrap()]);
+    assert_eq!(scene.held(), [first.certificate.sha256()]);
+}
+
+#[test]
+fn a_pair_that_has_expired_is_taken_over_and_renewed() {
+    let scene = stock(None);
+    let before = stock_certificate(&scene);
+    let later = now() + Duration::from_secs(25 * 365 * 24 * 60 * 60);
+    let programs = Programs::installed();
+    let opened = start_at(&scene, &programs, later, PasswordRule::AsFound).unwrap();
+    assert_eq!(opened.origin, Origin::Renewed);
+    assert_eq!(opened.retired[0].der(), before);
+    assert_eq!(opened.warnings, Vec::<String>::new());
+    assert_eq!(scene.held(), [opened.certificate.sha256()]);
+}
+
+#[test]
 fn a_renewed_pair_replaces_the_former_one_in_the_store() {
     let scene = Scene::new();
     let first = start(&scene).unwrap();
