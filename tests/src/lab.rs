@@ -21,7 +21,7 @@ pub const HELLO: &str = r#"probe begin { printf("Hello World!\n"); exit() }"#;
 const FINISHED: &str = "lab: the body came to its end";
 
 /// What a lab has of its own, in unshare's words.
-const NEW_WORLD: &str = "--mount --net --pid --uts --fork --kill-child --mount-proc";
+const NEW_WORLD: &str = "--mount --net --pid --uts --ipc --fork --kill-child --mount-proc";
 
 /// Runs a test body in a fresh lab: a network, a host name, a pid space, homes, `/etc/systemtap` and
 /// `/tmp` that nobody else sees.

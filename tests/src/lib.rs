@@ -9,6 +9,7 @@
 
 pub mod archive;
 pub mod command;
+pub mod corpus;
 pub mod finished;
 pub mod init;
 pub mod lab;

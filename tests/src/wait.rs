@@ -33,3 +33,15 @@ pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
 pub fn until_true(what: &str, mut condition: impl FnMut() -> bool) {
     until(what, || condition().then_some(()));
 }
+
+/// Waits until `condition` holds, and returns whether it came to that within [`PATIENCE`].
+pub fn within_patience(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(INTERVAL);
+    }
+    true
+}

@@ -99,7 +99,7 @@ const LICENCES: &[&str] = &[
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// The only files that may hold unsafe code: what the jail asks of the kernel, and what an attacker in
-/// its tests asks of it. This file only names the words.
+/// the tests asks of it. This file only names the words.
 const UNSAFE: [&str; 3] = [
     "worker/jail/src/sys.rs",
     "worker/jail/tests/attack/calls.rs",
@@ -240,8 +240,10 @@ fn unsafe_code_is_forbidden_everywhere_but_in_one_file() {
             let text = fs::read_to_string(source).unwrap();
             let holds_the_file = package.name.as_str() == "stap-jail" && target.is_lib();
             let forbids = text.contains("#![forbid(unsafe_code)]");
+            // An attacker makes system calls that have no safe wrapper; no product holds it.
+            let attacks = package.name.as_str() == "stap-tests" && target.name == "hostile-stap";
             assert!(
-                forbids || holds_the_file,
+                forbids || holds_the_file || attacks,
                 "{} does not forbid unsafe code",
                 source.display()
             );

@@ -6,6 +6,8 @@ mod authorize;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod dependencies;
 #[cfg(test)]
 mod doctor;

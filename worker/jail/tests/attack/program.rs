@@ -4,6 +4,7 @@
 
 mod calls;
 mod files;
+mod order;
 mod processes;
 mod sockets;
 
@@ -11,7 +12,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(arguments) = order::of(std::env::args().skip(1).collect()) else {
+        return order::introduce();
+    };
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let areas = [
         files::attack,

@@ -1,0 +1,97 @@
+//! Runs the hostile corpus; see the library's `corpus`.
+//!
+//! ```text
+//! hostile-corpus [--as root|user|both] [--against ours|stock] [--only NAME|FAMILY]... [--here [--programs DIR]]
+//! hostile-corpus --table
+//! ```
+//!
+//! One line for each case while it runs; the exit status is 0 only if every case is contained for the
+//! expected reason, every control succeeded, nothing is left and a good job is still served. It needs
+//! root. It makes a lab for itself; with `--here` it runs in the world that it finds, such as a guest
+//! that is its own. `--table` prints the corpus for the documentation and runs nothing.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "the score is the result")]
+
+mod options;
+
+use std::process::ExitCode;
+
+use stap_tests::corpus::groups::OwnGroups;
+use stap_tests::corpus::run::{self, Outcome, Score};
+use stap_tests::corpus::{self, Case, Situation, Who, bench, table};
+use stap_tests::lab;
+
+use crate::options::Options;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut words = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some(bench::ROLE) {
+        words.next();
+        println!("{}", bench::play(words)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let options = Options::parse(words)?;
+    let cases = corpus::all();
+    if options.table {
+        print!("{}", table::of(&cases));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.here {
+        return report(run_all(&options, &cases));
+    }
+    let mut status = Ok(ExitCode::FAILURE);
+    let entered = lab::program_inside(|_lab| status = report(run_all(&options, &cases)));
+    // Outside, only the status of the inner run is known.
+    if std::env::var_os(stap_tests::init::INSIDE).is_some() {
+        return status;
+    }
+    Ok(entered)
+}
+
+fn run_all(options: &Options, cases: &[Case]) -> anyhow::Result<Vec<Outcome>> {
+    let wanted: Vec<_> = cases.iter().filter(|case| options.wants(case)).collect();
+    anyhow::ensure!(!wanted.is_empty(), "no case has such a name");
+    let groups = OwnGroups::enter()?;
+    let mut outcomes = Vec::new();
+    for who in &options.who {
+        let situation = Situation {
+            who: *who,
+            against: options.against,
+            programs: options.programs.clone(),
+            scratch: format!("{SCRATCH}-{}-{who}", std::process::id()).into(),
+            ordinary: stap_tests::world::USERS[0].1,
+        };
+        let say = |outcome: &Outcome| show(*who, outcome);
+        outcomes.extend(run::situation(&situation, &groups, &wanted, say)?);
+    }
+    Ok(outcomes)
+}
+
+fn show(who: Who, outcome: &Outcome) {
+    let word = match outcome.score {
+        Score::Contained => "contained",
+        Score::Escaped => "ESCAPED",
+        Score::Inapplicable => "not here",
+        Score::Broken => "BROKEN",
+    };
+    println!("{word:<9} {who} {}: {}", outcome.case, outcome.line);
+}
+
+fn report(outcomes: anyhow::Result<Vec<Outcome>>) -> anyhow::Result<ExitCode> {
+    let outcomes = outcomes?;
+    let count = |score| outcomes.iter().filter(|one| one.score == score).count();
+    let [contained, escaped, inapplicable, broken] = [
+        Score::Contained,
+        Score::Escaped,
+        Score::Inapplicable,
+        Score::Broken,
+    ]
+    .map(count);
+    println!(
+        "{contained} contained, {escaped} escaped, {inapplicable} not applicable here, {broken} broken"
+    );
+    Ok(ExitCode::from(u8::from(escaped + broken > 0)))
+}
+
+/// Not below `/tmp`, where jobs have their own.
+const SCRATCH: &str = "/var/tmp/hostile-corpus";

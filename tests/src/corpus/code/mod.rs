@@ -1,0 +1,14 @@
+//! Arbitrary code in a job: what it tries to read, change, reach and rule.
+
+mod files;
+mod kernel;
+mod neighbours;
+
+use super::Case;
+
+/// The cases.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    let areas = [files::cases(), neighbours::cases(), kernel::cases()];
+    areas.into_iter().flatten().collect()
+}

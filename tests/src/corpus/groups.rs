@@ -1,0 +1,100 @@
+//! Control groups of this run's own.
+//!
+//! The tree of groups is the whole machine's, whatever lab a server runs in. On hosts that have a
+//! hierarchy for each controller this run moves into a group of its own in each, so that workers put
+//! theirs below it, and nobody else's come and go there. Where there is only the unified hierarchy
+//! somebody has given us a place already, and moving would take it from the worker.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+/// The groups, removed with their remains when this goes.
+#[derive(Debug, Default)]
+pub struct OwnGroups {
+    left: Vec<PathBuf>,
+    own: Vec<PathBuf>,
+}
+
+impl OwnGroups {
+    /// Moves this process into them.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn enter() -> anyhow::Result<Self> {
+        let mut groups = Self::default();
+        // Pids are not unique on the machine where each lab has its own; namespaces are.
+        let namespace = fs::read_link("/proc/self/ns/pid")?;
+        let digits = |letter: &char| letter.is_ascii_digit();
+        let unique: String = namespace.to_string_lossy().chars().filter(digits).collect();
+        let name = format!("hostile-corpus-{unique}");
+        for group in memberships()? {
+            let own = group.join(&name);
+            fs::create_dir_all(&own).with_context(|| format!("making {}", own.display()))?;
+            fs::write(own.join(MEMBERS), std::process::id().to_string())?;
+            groups.own.push(own);
+            groups.left.push(group);
+        }
+        Ok(groups)
+    }
+
+    /// Every group below these, for comparison.
+    #[must_use]
+    pub fn below(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let roots = if self.own.is_empty() {
+            vec![PathBuf::from(MOUNTS)]
+        } else {
+            self.own.clone()
+        };
+        let mut waiting = roots;
+        while let Some(group) = waiting.pop() {
+            for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    found.push(entry.path());
+                    waiting.push(entry.path());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+impl Drop for OwnGroups {
+    /// What resists is the machine's to keep: it is empty, and named after this run.
+    fn drop(&mut self) {
+        for (group, own) in self.left.iter().zip(&self.own) {
+            let moved = fs::write(group.join(MEMBERS), std::process::id().to_string());
+            drop(moved.and_then(|()| fs::remove_dir(own)));
+        }
+    }
+}
+
+/// The groups of this process in hierarchies of the first version, and beside them in the unified
+/// one; none where there is only that.
+fn memberships() -> anyhow::Result<Vec<PathBuf>> {
+    let mut groups = Vec::new();
+    let text = fs::read_to_string("/proc/self/cgroup")?;
+    let parsed = text.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        Some((fields.next()?, fields.next()?.trim_start_matches('/')))
+    });
+    for (controllers, path) in parsed {
+        let mount = match controllers {
+            "" => Path::new(MOUNTS).join("unified"),
+            "memory" | "pids" | "cpu" | "cpuacct" | "cpu,cpuacct" => {
+                Path::new(MOUNTS).join(controllers)
+            }
+            _ => continue,
+        };
+        if mount.join(MEMBERS).exists() {
+            groups.push(mount.join(path));
+        }
+    }
+    Ok(groups)
+}
+
+const MOUNTS: &str = "/sys/fs/cgroup";
+const MEMBERS: &str = "cgroup.procs";

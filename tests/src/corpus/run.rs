@@ -1,0 +1,144 @@
+//! Runs cases and keeps the score.
+
+use std::path::Path;
+
+use super::groups::OwnGroups;
+use super::service;
+use super::traces::Traces;
+use super::{Against, Case, Control, Field, Situation, Verdict};
+use crate::wait;
+
+/// What came of one case, and whether that is as it must be.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The case.
+    pub case: String,
+    /// How it counts.
+    pub score: Score,
+    /// Why, for people.
+    pub line: String,
+}
+
+/// How a case counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    /// Held for the expected reason, and shown to succeed without what holds it.
+    Contained,
+    /// The attacker got what he wanted, or left something.
+    Escaped,
+    /// It cannot be tried here.
+    Inapplicable,
+    /// It proves nothing: another reason than expected, or a control that failed.
+    Broken,
+}
+
+/// Runs cases in one situation; says each outcome as it comes.
+///
+/// # Errors
+/// When the field cannot be prepared.
+pub fn situation(
+    situation: &Situation,
+    groups: &OwnGroups,
+    cases: &[&Case],
+    mut say: impl FnMut(&Outcome),
+) -> anyhow::Result<Vec<Outcome>> {
+    let warm = service::warm_directory(situation);
+    let before = Traces::of_host(groups, &warm);
+    let field = Field::prepare(situation.clone())?;
+    let mut outcomes = Vec::new();
+    for case in cases {
+        let outcome = judged(case, &field);
+        say(&outcome);
+        outcomes.push(outcome);
+    }
+    let after = match situation.against {
+        Against::Ours => vec![good_job(&field)],
+        Against::Stock => Vec::new(),
+    };
+    field.clear()?;
+    for outcome in after
+        .into_iter()
+        .chain([nothing_left(&before, groups, &warm)])
+    {
+        say(&outcome);
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+fn judged(case: &Case, field: &Field) -> Outcome {
+    let name = format!("{case:?}");
+    let (score, line) = match (case.attempt)(field) {
+        Err(error) => (Score::Broken, format!("could not be tried: {error:#}")),
+        Ok(Verdict::Escaped { how }) => (Score::Escaped, how),
+        Ok(Verdict::Inapplicable { why }) => (Score::Inapplicable, why),
+        Ok(Verdict::Contained { reason }) => held(case, field, &reason),
+    };
+    Outcome {
+        case: name,
+        score,
+        line,
+    }
+}
+
+/// An attack that was held counts only for the expected reason, and if it works otherwise.
+fn held(case: &Case, field: &Field, reason: &str) -> (Score, String) {
+    let who = field.situation.who;
+    // Another server gives other reasons, and cannot be taken apart.
+    if field.situation.against == Against::Stock {
+        return (Score::Contained, reason.to_owned());
+    }
+    if !case.expects(who, reason) {
+        let line = format!("held for another reason than expected: {reason}");
+        return (Score::Broken, line);
+    }
+    match (case.control)(field) {
+        Ok(Control::Succeeded { how }) => (Score::Contained, format!("{reason}; works {how}")),
+        Ok(Control::Inapplicable { why }) => (
+            Score::Contained,
+            format!("{reason}; no control here: {why}"),
+        ),
+        Ok(Control::Failed { why }) => (Score::Broken, format!("{reason}; still held {why}")),
+        Err(error) => (Score::Broken, format!("{reason}; no control: {error:#}")),
+    }
+}
+
+/// Whoever wants nothing bad is still served.
+fn good_job(field: &Field) -> Outcome {
+    let words = ["effective-uid".to_owned()];
+    let (score, line) = match field.service().and_then(|service| service.attack(&words)) {
+        Ok(Verdict::Escaped { how }) if how == "1000" => (
+            Score::Contained,
+            "a good job is served as before".to_owned(),
+        ),
+        other => (
+            Score::Escaped,
+            format!("a good job is not served: {other:?}"),
+        ),
+    };
+    Outcome {
+        case: "after/good-job".to_owned(),
+        score,
+        line,
+    }
+}
+
+/// Whatever was killed may need a moment to be gone.
+fn nothing_left(before: &Traces, groups: &OwnGroups, warm: &Path) -> Outcome {
+    let mut changes = Vec::new();
+    let settled = wait::within_patience(|| {
+        changes = Traces::of_host(groups, warm).since(before);
+        changes.is_empty()
+    });
+    let (score, line) = if settled {
+        let line = "processes, mounts, cgroups, keys, IPC objects, files and warm state as before";
+        (Score::Contained, line.to_owned())
+    } else {
+        (Score::Escaped, changes.join("; "))
+    };
+    Outcome {
+        case: "after/nothing-left".to_owned(),
+        score,
+        line,
+    }
+}

@@ -1,0 +1,302 @@
+//! A server under attack, and requests to it.
+//!
+//! Nothing here cares whose server it is: an address, a certificate, a log and a process.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal};
+use stap_protocol::job::InputFile;
+use stap_protocol::reply::{Parts as Reply, Reply as Decoded, ReplyLimits};
+use stap_protocol::request::{MachineOwnerKeys, Parts, Request, SysInfo};
+use stap_protocol::version::ProtocolVersion;
+use stap_transport::Deadlines;
+use stap_transport::client;
+
+use super::{Situation, Verdict, Who};
+use crate::wait;
+
+/// The program that stands in for stap.
+pub const HOSTILE: &str = "hostile-stap";
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Service {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its certificate, in DER.
+    pub certificate: Vec<u8>,
+    /// Its log.
+    pub log: PathBuf,
+    child: Child,
+}
+
+/// How a server of ours is started.
+#[derive(Clone, Debug, Default)]
+pub struct Start<'a> {
+    /// The policy's text.
+    pub policy: String,
+    /// More options.
+    pub options: Vec<&'a str>,
+    /// What replaces stap; `None` for the roots' own.
+    pub stap: Option<PathBuf>,
+}
+
+impl Service {
+    /// Starts a server of ours and waits until it serves.
+    ///
+    /// # Errors
+    /// When it ends instead; its log says why.
+    pub fn start(situation: &Situation, name: &str, start: &Start<'_>) -> anyhow::Result<Self> {
+        let place = |file: &str| situation.scratch.join(file);
+        let policy = place(&format!("{name}.toml"));
+        fs::write(&policy, &start.policy)?;
+        let log = place("logs").join(format!("{name}.log"));
+        let mut command = Command::new(situation.programs.join("stap-serverd"));
+        command
+            .arg(format!("--log={}", log.display()))
+            .arg(format!("--policy={}", policy.display()))
+            .arg(format!("--ssl={}", database(situation).display()))
+            .arg("--no-advertise")
+            .args(&start.options)
+            .env_clear()
+            .env("HOME", place("home"))
+            .env("TMPDIR", place("temporary"))
+            .env("PATH", crate::world::PATH)
+            .env("STAP_PR11197_OVERRIDE", "y")
+            .env("SECRET", SECRET)
+            .uid(situation.server_uid())
+            .gid(situation.server_uid())
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(place("logs").join(format!("{name}.err")))?);
+        if let Some(stap) = &start.stap {
+            command.env("SYSTEMTAP_STAP", stap);
+        }
+        let child = command.spawn().context("starting stap-serverd")?;
+        Self::once_up(child, log)
+    }
+
+    fn once_up(mut child: Child, log: PathBuf) -> anyhow::Result<Self> {
+        let text = || fs::read_to_string(&log).unwrap_or_default();
+        let mut ended = None;
+        let port = wait::until("the server listens or ends", || {
+            ended = child.try_wait().ok()?;
+            if ended.is_some() {
+                return Some(0);
+            }
+            let said = text();
+            let (_, port) = said.rsplit_once("Using network address [::]:")?;
+            let end = port.find(|digit: char| !digit.is_ascii_digit())?;
+            port[..end].parse().ok()
+        });
+        if let Some(status) = ended {
+            bail!("the server ended with {status}: {}", text());
+        }
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let deadlines = Deadlines::default();
+        let probe = client::probe_certificate(address, &deadlines);
+        let certificate = runtime()?.block_on(probe)?;
+        Ok(Self {
+            address,
+            certificate,
+            log,
+            child,
+        })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All of its log.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Whether a layer is in force for its jobs, by its own word.
+    #[must_use]
+    pub fn enforces(&self, layer: &str) -> bool {
+        self.said()
+            .contains(&format!("isolation: {layer} is enforced"))
+    }
+
+    /// Sends a package as it is and returns all that comes back.
+    ///
+    /// # Errors
+    /// When there is no connection, or no complete answer.
+    pub fn exchange(&self, package: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let trusted = [self.certificate.clone()];
+        runtime()?.block_on(async {
+            let deadlines = Deadlines::default();
+            let stream = client::connect(self.address, None, &trusted, &deadlines).await?;
+            Ok(stream.exchange(package, MAX_REPLY).await?)
+        })
+    }
+
+    /// Sends a request for `stap ARGUMENTS` with these files, and reads the reply.
+    ///
+    /// # Errors
+    /// When there is none that a client would accept.
+    pub fn ask(&self, arguments: &[&str], files: Vec<InputFile>) -> anyhow::Result<Reply> {
+        let arguments = arguments.iter().map(|word| word.as_bytes().to_vec());
+        let request = request(arguments.collect(), files)?;
+        let reply = self.exchange(&request.encode())?;
+        Ok(Decoded::decode(&reply, &ReplyLimits::default())?.into_parts())
+    }
+
+    /// Has a job run an attack, and hears what came of it.
+    ///
+    /// # Errors
+    /// When there is no answer, or one that says nothing about the attack.
+    pub fn attack(&self, words: &[String]) -> anyhow::Result<Verdict> {
+        let reply = self.run(words)?;
+        let stderr = String::from_utf8_lossy(&reply.stderr);
+        said(&String::from_utf8_lossy(&reply.stdout), &stderr)
+            .with_context(|| format!("rc {}, {stderr}", reply.rc))
+    }
+
+    /// Has a job run an attack.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn run(&self, words: &[String]) -> anyhow::Result<Reply> {
+        // Nothing is compiled, so nothing has to be warm.
+        self.ask(&["-p2", "-e", &words.join(" ")], Vec::new())
+    }
+
+    /// Stops it as an operator does, and waits for its end.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        self.signal(Signal::TERM)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        Ok(rustix::process::kill_process(
+            pid.context("a pid")?,
+            signal,
+        )?)
+    }
+}
+
+impl Drop for Service {
+    /// For runs that end by a fault; whoever wants to know how it ends calls [`Service::stop`].
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) && self.child.kill().is_ok() {
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// A request of this host's own kind.
+///
+/// # Errors
+/// When it is not one.
+pub fn request(arguments: Vec<Vec<u8>>, files: Vec<InputFile>) -> anyhow::Result<Request> {
+    let host = rustix::system::uname();
+    let target = SysInfo {
+        release: host.release().to_str()?.parse()?,
+        arch: Some(host.machine().to_str()?.parse()?),
+    };
+    Ok(Request::new(Parts {
+        version: ProtocolVersion::CURRENT,
+        target,
+        arguments,
+        files,
+        locale: Vec::new(),
+        machine_owner_keys: MachineOwnerKeys::default(),
+        notices: Vec::new(),
+    })?)
+}
+
+/// What the attack says of itself, or what is said of it when it was killed.
+///
+/// # Errors
+/// When there is no word about it.
+pub fn said(stdout: &str, end: &str) -> anyhow::Result<Verdict> {
+    let last = stdout.lines().last().unwrap_or_default();
+    if let Some(how) = last.strip_prefix("worked: ") {
+        return Ok(Verdict::Escaped {
+            how: how.to_owned(),
+        });
+    }
+    if let Some(reason) = last.strip_prefix("stopped: ") {
+        return Ok(Verdict::Contained {
+            reason: reason.to_owned(),
+        });
+    }
+    let ends = ["signal", "reached the limit", "was stopped"];
+    let told = |line: &&str| ends.iter().any(|word| line.contains(word));
+    match end.lines().find(told) {
+        Some(line) => Ok(Verdict::Contained {
+            reason: line.to_owned(),
+        }),
+        None => bail!("it neither worked nor was it stopped: {stdout:?}, {end:?}"),
+    }
+}
+
+/// The policy of a server: the strictest that its user can be held to, with the values of some keys
+/// changed.
+#[must_use]
+pub fn policy(who: Who, changes: &[(&str, &str)]) -> String {
+    let text = match who {
+        Who::Root => stap_policy::builtin::STRICT,
+        Who::User => stap_policy::builtin::SHARED_HOST,
+    };
+    let base = super::situation::UID_BASE.to_string();
+    let own = ("uid-base", base.as_str());
+    let changed = |line: &str| {
+        let key = line.split_whitespace().next();
+        let mut all = changes.iter().chain([&own]);
+        let change = all.find(|(name, _)| Some(*name) == key);
+        change.map_or_else(
+            || line.to_owned(),
+            |(name, value)| format!("{name} = {value}"),
+        )
+    };
+    let lines: Vec<_> = text.lines().map(changed).collect();
+    lines.join("\n")
+}
+
+/// The server's certificate and key.
+#[must_use]
+pub fn database(situation: &Situation) -> PathBuf {
+    situation.scratch.join("database")
+}
+
+/// Where a server of ours keeps what is warm.
+#[must_use]
+pub fn warm_directory(situation: &Situation) -> PathBuf {
+    match situation.who {
+        Who::Root => Path::new("/var/cache/stap-server/warm").to_owned(),
+        Who::User => situation.scratch.join("home/.cache/stap-server/warm"),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}
+
+/// In the server's environment, and in whatever else jobs must not see.
+pub const SECRET: &str = "the-secret-of-the-corpus";
+const MAX_REPLY: u64 = 256 << 20;
