@@ -28,6 +28,7 @@ use super::{Situation, Verdict, Who};
 /// What a jail is built without.
 #[derive(Clone, Debug, Default)]
 pub struct Without {
+    who: Option<Who>,
     layers: BTreeSet<Layer>,
     /// Whether there is no control group either.
     pub group: bool,
@@ -35,8 +36,9 @@ pub struct Without {
 
 impl Without {
     /// Without these layers, and those that rest on them.
-    pub fn layers(layers: impl IntoIterator<Item = Layer>) -> Self {
+    pub fn layers(who: Who, layers: impl IntoIterator<Item = Layer>) -> Self {
         Self {
+            who: Some(who),
             layers: layers.into_iter().collect(),
             group: false,
         }
@@ -45,13 +47,14 @@ impl Without {
     /// Makes sure of what a layer rests on.
     pub fn keep(&mut self, layer: Layer) {
         self.layers.remove(&layer);
-        for needed in layer.needs() {
-            self.layers.remove(needed);
+        for needed in needs(self.who, layer) {
+            self.layers.remove(&needed);
         }
     }
 
     fn leaves(&self, layer: Layer) -> bool {
-        !self.layers.contains(&layer) && layer.needs().iter().all(|needed| self.leaves(*needed))
+        let needs = needs(self.who, layer);
+        !self.layers.contains(&layer) && needs.iter().all(|needed| self.leaves(*needed))
     }
 
     fn words(&self) -> String {
@@ -63,6 +66,26 @@ impl Without {
         left.join(",")
     }
 }
+
+/// What a layer rests on. Only root makes other namespaces without one for users.
+fn needs(who: Option<Who>, layer: Layer) -> Vec<Layer> {
+    let mut needs = layer.needs().to_vec();
+    if who == Some(Who::User) && NAMESPACES.contains(&layer) {
+        needs.push(Layer::User);
+    }
+    needs
+}
+
+/// Layers that are namespaces, but for the one that gives the right to the others.
+pub const NAMESPACES: [Layer; 7] = [
+    Layer::Mount,
+    Layer::Pid,
+    Layer::Net,
+    Layer::Ipc,
+    Layer::Uts,
+    Layer::CgroupNamespace,
+    Layer::Proc,
+];
 
 impl fmt::Display for Without {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,6 +118,7 @@ pub fn attack(
         .arg(policy)
         .args(words)
         .current_dir("/")
+        .env("SECRET", super::service::SECRET)
         .stdin(Stdio::null())
         .uid(situation.server_uid())
         .gid(situation.server_uid());
@@ -205,7 +229,8 @@ pub fn bare(situation: &Situation, uid: u32, words: &[String]) -> anyhow::Result
     let output = Command::new(situation.programs.join(super::service::HOSTILE))
         .args(words)
         .env_clear()
-        .current_dir("/")
+        .env("SECRET", super::service::SECRET)
+        .current_dir(situation.scratch.join("open"))
         .stdin(Stdio::null())
         .uid(uid)
         .gid(uid)

@@ -59,7 +59,7 @@ impl Guard {
     /// Whether it still holds in a jail without any of the layers.
     #[must_use]
     pub fn is_beyond_layers(self) -> bool {
-        matches!(self, Self::Rung(_) | Self::Unprivileged)
+        matches!(self, Self::Rung(_) | Self::Unprivileged | Self::Check(_))
     }
 }
 

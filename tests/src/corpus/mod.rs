@@ -19,6 +19,7 @@ pub mod field;
 pub mod groups;
 pub mod guard;
 pub mod payload;
+pub mod planted;
 pub mod run;
 pub mod service;
 pub mod situation;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::ensure;
 use stap_jail::layer::Layer;
 
-use super::bench::Without;
+use super::bench::{NAMESPACES, Without};
 use super::{Case, Control, Family, Field, Goal, Guard, Held, Verdict, Who};
 
 /// A case that is being written down.
@@ -17,6 +17,7 @@ pub struct Payload {
     lesson: &'static str,
     guards: Vec<Held>,
     covers: Vec<&'static str>,
+    bare: Option<&'static str>,
 }
 
 /// Begins a case. The order's words are separated by blanks; `{NAME}` stands for something of the
@@ -30,6 +31,7 @@ pub fn payload(name: &'static str, goal: Goal, order: &'static str) -> Payload {
         lesson: "",
         guards: Vec::new(),
         covers: Vec::new(),
+        bare: None,
     }
 }
 
@@ -66,10 +68,18 @@ impl Payload {
         self
     }
 
+    /// Another order for the control without a jail, where things have other names.
+    #[must_use]
+    pub fn without_a_jail(mut self, order: &'static str) -> Self {
+        self.bare = Some(order);
+        self
+    }
+
     /// The case.
     #[must_use]
     pub fn case(self) -> Case {
         let (order, guards) = (self.order, self.guards.clone());
+        let bare = self.bare.unwrap_or(order);
         Case {
             name: self.name,
             family: Family::Code,
@@ -78,15 +88,16 @@ impl Payload {
             guards: self.guards,
             covers: self.covers,
             attempt: Box::new(move |field| field.service()?.attack(&field.filled(order)?)),
-            control: Box::new(move |field| demonstrate(field, order, &guards)),
+            control: Box::new(move |field| demonstrate(field, order, bare, &guards)),
         }
     }
 }
 
 /// Takes the guards away one by one and all together. The attack must work when none is left, and be
 /// stopped by each of them alone.
-fn demonstrate(field: &Field, order: &str, guards: &[Held]) -> anyhow::Result<Control> {
-    let here = |held: &&Held| held.applies_to(field.situation.who) && field.has(held.by);
+fn demonstrate(field: &Field, order: &str, bare: &str, guards: &[Held]) -> anyhow::Result<Control> {
+    let who = field.situation.who;
+    let here = |held: &&Held| held.applies_to(who) && field.has(held.by);
     let guards: Vec<&Held> = guards.iter().filter(here).collect();
     let layers: BTreeSet<Layer> = guards.iter().filter_map(|held| held.by.layer()).collect();
     let last = guards.iter().find(|held| held.by.is_beyond_layers());
@@ -94,19 +105,27 @@ fn demonstrate(field: &Field, order: &str, guards: &[Held]) -> anyhow::Result<Co
     for held in &guards {
         let Some(own) = held.by.layer() else { continue };
         // What stays besides it would stop the attack, too.
-        if layers.len() == 1 || last.is_some() {
-            break;
+        let rests_on_another =
+            who == Who::User && NAMESPACES.contains(&own) && layers.contains(&Layer::User);
+        let answers_the_same = last.is_some_and(|last| last.says == held.says);
+        if (layers.len() == 1 && last.is_none()) || answers_the_same || rests_on_another {
+            continue;
         }
-        let mut others = Without::layers(layers.iter().copied().filter(|layer| *layer != own));
+        let others = layers.iter().copied().filter(|layer| *layer != own);
+        let mut others = Without::layers(who, others);
         others.keep(own);
         judge_alone(held, &field.bench(&others, &words)?, &others)?;
     }
-    let none = Without::layers(layers);
+    let none = Without::layers(who, layers);
     let verdict = field.bench(&none, &words)?;
+    if let Some(why) = lacking(field, &verdict, &words)? {
+        return Ok(Control::Inapplicable { why });
+    }
     let Some(last) = last else {
         return Ok(succeeded(verdict, &format!("without {none}")));
     };
     judge_alone(last, &verdict, &none)?;
+    let words = field.filled(bare)?;
     Ok(match last.by {
         Guard::Unprivileged => succeeded(field.bare(0, &words)?, "as root without a jail"),
         _ => {
@@ -132,6 +151,22 @@ fn judge_alone(held: &Held, verdict: &Verdict, without: &Without) -> anyhow::Res
     Ok(())
 }
 
+/// What a kernel does not have at all cannot be shown to work; root without a jail knows.
+fn lacking(field: &Field, verdict: &Verdict, words: &[String]) -> anyhow::Result<Option<String>> {
+    let Verdict::Contained { reason } = verdict else {
+        return Ok(None);
+    };
+    if !ABSENT.iter().any(|words| reason.contains(words)) {
+        return Ok(None);
+    }
+    Ok(match field.bare(0, words)? {
+        Verdict::Contained { reason: same } if ABSENT.iter().any(|words| same.contains(words)) => {
+            Some(format!("this machine lacks it altogether ({reason})"))
+        }
+        _ => None,
+    })
+}
+
 fn succeeded(verdict: Verdict, how: &str) -> Control {
     match verdict {
         Verdict::Escaped { .. } => Control::Succeeded {
@@ -143,3 +178,12 @@ fn succeeded(verdict: Verdict, how: &str) -> Control {
         Verdict::Inapplicable { why } => Control::Inapplicable { why },
     }
 }
+
+/// How a kernel says that it was built without something, the last by killing: it runs no 32-bit
+/// programs.
+const ABSENT: [&str; 4] = [
+    "Function not implemented",
+    "Address family not supported",
+    "No such device",
+    "signal 11",
+];

@@ -15,6 +15,8 @@ pub struct Outcome {
     pub case: String,
     /// How it counts.
     pub score: Score,
+    /// Whether it was shown to work without what holds it.
+    pub is_controlled: bool,
     /// Why, for people.
     pub line: String,
 }
@@ -67,39 +69,53 @@ pub fn situation(
 }
 
 fn judged(case: &Case, field: &Field) -> Outcome {
-    let name = format!("{case:?}");
-    let (score, line) = match (case.attempt)(field) {
-        Err(error) => (Score::Broken, format!("could not be tried: {error:#}")),
-        Ok(Verdict::Escaped { how }) => (Score::Escaped, how),
-        Ok(Verdict::Inapplicable { why }) => (Score::Inapplicable, why),
-        Ok(Verdict::Contained { reason }) => held(case, field, &reason),
-    };
-    Outcome {
-        case: name,
+    let outcome = |score, line| Outcome {
+        case: format!("{case:?}"),
         score,
+        is_controlled: false,
         line,
+    };
+    match (case.attempt)(field) {
+        Err(error) => outcome(Score::Broken, format!("could not be tried: {error:#}")),
+        Ok(Verdict::Escaped { how }) => outcome(Score::Escaped, how),
+        Ok(Verdict::Inapplicable { why }) => outcome(Score::Inapplicable, why),
+        Ok(Verdict::Contained { reason }) => held(case, field, &reason),
     }
 }
 
 /// An attack that was held counts only for the expected reason, and if it works otherwise.
-fn held(case: &Case, field: &Field, reason: &str) -> (Score, String) {
+fn held(case: &Case, field: &Field, reason: &str) -> Outcome {
     let who = field.situation.who;
+    let outcome = |score, is_controlled, line| Outcome {
+        case: format!("{case:?}"),
+        score,
+        is_controlled,
+        line,
+    };
     // Another server gives other reasons, and cannot be taken apart.
     if field.situation.against == Against::Stock {
-        return (Score::Contained, reason.to_owned());
+        return outcome(Score::Contained, false, reason.to_owned());
     }
     if !case.expects(who, reason) {
         let line = format!("held for another reason than expected: {reason}");
-        return (Score::Broken, line);
+        return outcome(Score::Broken, false, line);
     }
     match (case.control)(field) {
-        Ok(Control::Succeeded { how }) => (Score::Contained, format!("{reason}; works {how}")),
-        Ok(Control::Inapplicable { why }) => (
-            Score::Contained,
-            format!("{reason}; no control here: {why}"),
+        Ok(Control::Succeeded { how }) => {
+            outcome(Score::Contained, true, format!("{reason}; works {how}"))
+        }
+        Ok(Control::Inapplicable { why }) => {
+            let line = format!("{reason}; no control here: {why}");
+            outcome(Score::Contained, false, line)
+        }
+        Ok(Control::Failed { why }) => {
+            outcome(Score::Broken, false, format!("{reason}; still held {why}"))
+        }
+        Err(error) => outcome(
+            Score::Broken,
+            false,
+            format!("{reason}; no control: {error:#}"),
         ),
-        Ok(Control::Failed { why }) => (Score::Broken, format!("{reason}; still held {why}")),
-        Err(error) => (Score::Broken, format!("{reason}; no control: {error:#}")),
     }
 }
 
@@ -119,6 +135,7 @@ fn good_job(field: &Field) -> Outcome {
     Outcome {
         case: "after/good-job".to_owned(),
         score,
+        is_controlled: false,
         line,
     }
 }
@@ -139,6 +156,7 @@ fn nothing_left(before: &Traces, groups: &OwnGroups, warm: &Path) -> Outcome {
     Outcome {
         case: "after/nothing-left".to_owned(),
         score,
+        is_controlled: false,
         line,
     }
 }

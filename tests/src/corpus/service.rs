@@ -18,7 +18,7 @@ use stap_transport::Deadlines;
 use stap_transport::client;
 
 use super::{Situation, Verdict, Who};
-use crate::wait;
+use crate::{process, wait};
 
 /// The program that stands in for stap.
 pub const HOSTILE: &str = "hostile-stap";
@@ -115,6 +115,17 @@ impl Service {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The process id of its worker.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn worker(&self) -> anyhow::Result<i32> {
+        let own = i32::try_from(self.pid())?;
+        let mut workers = process::named("stap-worker").into_iter();
+        let worker = workers.find(|worker| worker.parent == own);
+        Ok(worker.context("the server has no worker")?.pid)
     }
 
     /// All of its log.

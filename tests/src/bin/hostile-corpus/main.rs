@@ -14,6 +14,7 @@
 
 mod options;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use stap_tests::corpus::groups::OwnGroups;
@@ -27,8 +28,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut words = std::env::args().skip(1);
     if std::env::args().nth(1).as_deref() == Some(bench::ROLE) {
         words.next();
-        println!("{}", bench::play(words)?);
-        return Ok(ExitCode::SUCCESS);
+        return Ok(play(words));
     }
     let options = Options::parse(words)?;
     let cases = corpus::all();
@@ -46,6 +46,21 @@ fn main() -> anyhow::Result<ExitCode> {
         return status;
     }
     Ok(entered)
+}
+
+/// The caller wants a sentence, not where in this program it was said.
+fn play(words: impl Iterator<Item = String>) -> ExitCode {
+    match bench::play(words) {
+        Ok(ran) => {
+            println!("{ran}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let line = format!("{error:#}\n");
+            drop(std::io::stderr().write_all(line.as_bytes()));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn run_all(options: &Options, cases: &[Case]) -> anyhow::Result<Vec<Outcome>> {
@@ -87,8 +102,9 @@ fn report(outcomes: anyhow::Result<Vec<Outcome>>) -> anyhow::Result<ExitCode> {
         Score::Broken,
     ]
     .map(count);
+    let controlled = outcomes.iter().filter(|one| one.is_controlled).count();
     println!(
-        "{contained} contained, {escaped} escaped, {inapplicable} not applicable here, {broken} broken"
+        "{contained} contained ({controlled} of them shown to work without what holds them), {escaped} escaped, {inapplicable} not applicable here, {broken} broken"
     );
     Ok(ExitCode::from(u8::from(escaped + broken > 0)))
 }

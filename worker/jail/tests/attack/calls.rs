@@ -5,6 +5,7 @@
 )]
 
 use std::io;
+use std::ptr::from_mut;
 
 use libc::{c_int, c_long};
 
@@ -12,7 +13,10 @@ use crate::{Attempt, number, stopped};
 
 pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
     Some(match arguments {
-        ["mount"] => call(libc::SYS_fsopen, &[c"tmpfs".as_ptr().addr(), 0]),
+        ["mount"] => call(
+            libc::SYS_fsopen,
+            &[c"tmpfs".as_ptr().expose_provenance(), 0],
+        ),
         ["unshare-user"] => call(libc::SYS_unshare, &[USER_NAMESPACE]),
         ["clone-user"] => forked(
             libc::SYS_clone,
@@ -23,7 +27,10 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
         ["add-key"] => call(libc::SYS_add_key, &add_key_arguments()),
         ["io-uring"] => {
             let parameters = [0_u8; 120];
-            call(libc::SYS_io_uring_setup, &[4, parameters.as_ptr().addr()])
+            call(
+                libc::SYS_io_uring_setup,
+                &[4, parameters.as_ptr().expose_provenance()],
+            )
         }
         ["userfaultfd"] => call(libc::SYS_userfaultfd, &[USER_MODE_ONLY]),
         ["huge-pages"] => call(
@@ -36,9 +43,10 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
         #[cfg(target_arch = "x86_64")]
         ["call-as-32-bit"] => call_as_32_bit(),
         ["bounding-set"] => bounding_set(),
-        ["make-shared-memory", key] => shared_memory(key, 0o600 | libc::IPC_CREAT),
-        ["shared-memory", key] => shared_memory(key, 0),
-        ["remove-shared-memory", key] => remove_shared_memory(key),
+        ["become-root"] => call(libc::SYS_setuid, &[0]),
+        ["set-clock"] => set_clock(),
+        ["set-host-name"] => set_host_name(),
+        ["run-from-memory"] => run_from_memory(),
         _ => return None,
     })
 }
@@ -91,7 +99,10 @@ fn clone3() -> Attempt {
     arguments[4] = CHILD_SIGNAL;
     forked(
         libc::SYS_clone3,
-        &[arguments.as_ptr().addr(), size_of_val(&arguments)],
+        &[
+            arguments.as_ptr().expose_provenance(),
+            size_of_val(&arguments),
+        ],
     )
 }
 
@@ -102,7 +113,7 @@ fn open_socket(arguments: [&str; 3]) -> Attempt {
 
 fn add_key_arguments() -> [usize; 5] {
     let process_keyring = (-2_isize).cast_unsigned();
-    let text = |text: &'static std::ffi::CStr| text.as_ptr().addr();
+    let text = |text: &'static std::ffi::CStr| text.as_ptr().expose_provenance();
     [
         text(c"user"),
         text(c"attack"),
@@ -131,7 +142,7 @@ fn limit_pid_1() -> Attempt {
     let none = [0_u64; 2];
     call(
         libc::SYS_prlimit64,
-        &[1, CORE_SIZE, none.as_ptr().addr(), 0],
+        &[1, CORE_SIZE, none.as_ptr().expose_provenance(), 0],
     )
 }
 
@@ -162,15 +173,72 @@ fn bounding_set() -> Attempt {
     }
 }
 
-fn shared_memory(key: &str, flags: c_int) -> Attempt {
-    let flags = usize::try_from(flags).map_err(io::Error::other)?;
-    call(libc::SYS_shmget, &[number(key)?, 4096, flags])
+/// Sets the clock's estimate of its own error to what it is.
+fn set_clock() -> Attempt {
+    // SAFETY: every field of it is a number.
+    let mut clock: libc::timex = unsafe { std::mem::zeroed() };
+    call(
+        libc::SYS_adjtimex,
+        &[from_mut(&mut clock).expose_provenance()],
+    )?;
+    clock.modes = libc::ADJ_ESTERROR;
+    call(
+        libc::SYS_adjtimex,
+        &[from_mut(&mut clock).expose_provenance()],
+    )
 }
 
-fn remove_shared_memory(key: &str) -> Attempt {
-    let id = raw(libc::SYS_shmget, &[number(key)?, 0, 0]);
-    let id = usize::try_from(id).map_err(|_missing| io::Error::last_os_error())?;
-    call(libc::SYS_shmctl, &[id, 0])
+/// Calls the host what it is called.
+fn set_host_name() -> Attempt {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_bytes();
+    call(
+        libc::SYS_sethostname,
+        &[name.as_ptr().expose_provenance(), name.len()],
+    )
+}
+
+/// Executes a program that never was in a file.
+fn run_from_memory() -> Attempt {
+    let memory = raw(
+        libc::SYS_memfd_create,
+        &[c"program".as_ptr().expose_provenance(), 0],
+    );
+    let memory = usize::try_from(memory).map_err(|_refused| io::Error::last_os_error())?;
+    let program = std::fs::read("/usr/bin/true")?;
+    call(
+        libc::SYS_write,
+        &[memory, program.as_ptr().expose_provenance(), program.len()],
+    )?;
+    let child = fork()?;
+    if child == 0 {
+        let nothing = [0_usize; 1];
+        let list = nothing.as_ptr().expose_provenance();
+        raw(
+            libc::SYS_execveat,
+            &[
+                memory,
+                c"".as_ptr().expose_provenance(),
+                list,
+                list,
+                EMPTY_PATH,
+            ],
+        );
+        // Only what was not replaced comes here.
+        // SAFETY: touches no memory of ours.
+        unsafe { libc::_exit(1) }
+    }
+    let child = usize::try_from(child).map_err(io::Error::other)?;
+    let mut status = [0_i32; 1];
+    call(
+        libc::SYS_wait4,
+        &[child, status.as_mut_ptr().expose_provenance(), 0, 0],
+    )?;
+    if status == [0] {
+        Ok("it ran".to_owned())
+    } else {
+        stopped(format!("it did not run: status {}", status[0]))
+    }
 }
 
 const USER_NAMESPACE: usize = 0x1000_0000;
@@ -181,5 +249,6 @@ const READ_WRITE: usize = 3;
 const HUGE_PAGES: usize = 0x4_4022;
 const NO_RANDOM_ADDRESSES: usize = 0x004_0000;
 const CORE_SIZE: usize = 4;
+const EMPTY_PATH: usize = 0x1000;
 const SEIZE: usize = 0x4206;
 const READ_BOUNDING_SET: usize = 23;

@@ -14,6 +14,11 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
         ["forks", count] => fork_many(count),
         ["stay", _marker] => stay(),
         ["daemon", marker] => leave_daemon(marker),
+        ["stubborn", marker] => ignore_signals().and_then(|()| leave_daemon(marker)),
+        ["stopped-tree", marker] => leave_stopped(marker),
+        ["linger", marker] => leave_daemon(marker).and_then(|_it| stay()),
+        ["breed", marker] => breed(marker),
+        ["hold-file", path, _marker] => std::fs::write(path, SECRET).and_then(|()| stay()),
         ["spin"] => Ok((0..200_000_000_u64)
             .fold(0, |sum, n| sum ^ (n << 1))
             .to_string()),
@@ -27,7 +32,8 @@ fn run_setuid(program: &str) -> Attempt {
     if said.trim() == "worked: 0" {
         Ok("ran as root".to_owned())
     } else {
-        stopped(said)
+        let uid = said.trim().trim_start_matches("worked: ");
+        stopped(format!("it ran as uid {uid}"))
     }
 }
 
@@ -76,3 +82,48 @@ fn leave_daemon(marker: &str) -> Attempt {
     told.read_exact(&mut [0; 5])?;
     Ok("it stays".to_owned())
 }
+
+/// Whatever can be ignored is; what this process starts inherits that.
+fn ignore_signals() -> io::Result<()> {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        let action = [IGNORE, 0, 0, 0];
+        let number = usize::try_from(signal).map_err(io::Error::other)?;
+        let arguments = [number, action.as_ptr().expose_provenance(), 0, 8];
+        call(libc::SYS_rt_sigaction, &arguments)?;
+    }
+    Ok(())
+}
+
+/// Leaves processes that are stopped, each in a session of its own: they take no signal but one.
+fn leave_stopped(marker: &str) -> Attempt {
+    for _ in 0..3 {
+        leave_daemon(marker)?;
+    }
+    let mut stopped = 0;
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let name = entry.file_name().into_string().unwrap_or_default();
+        if line.ends_with(format!("stay\0{marker}\0").as_bytes()) {
+            let stop = usize::try_from(libc::SIGSTOP).map_err(io::Error::other)?;
+            call(libc::SYS_kill, &[number(&name)?, stop])?;
+            stopped += 1;
+        }
+    }
+    Ok(format!("{stopped} are stopped"))
+}
+
+/// Starts processes that do the same, as fast as they can, until somebody ends them all. Only for a
+/// place with a bound on their number and on their time.
+fn breed(marker: &str) -> Attempt {
+    let own = std::env::args_os().next().ok_or(io::ErrorKind::NotFound)?;
+    loop {
+        let child = Command::new(&own).args(["breed", marker]).spawn();
+        if child.is_err() {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// `SIG_IGN`.
+const IGNORE: usize = 1;
+const SECRET: &str = "the-secret-of-the-corpus";

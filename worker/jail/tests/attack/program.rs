@@ -3,9 +3,13 @@
 //! layer that is meant to stop them.
 
 mod calls;
+mod exhaust;
 mod files;
+mod ipc;
+mod neighbours;
 mod order;
 mod processes;
+mod reach;
 mod sockets;
 
 use std::io::{self, Write};
@@ -20,7 +24,11 @@ fn main() -> ExitCode {
         files::attack,
         sockets::attack,
         processes::attack,
+        exhaust::attack,
+        neighbours::attack,
+        ipc::attack,
         calls::attack,
+        reach::attack,
     ];
     let attempt = areas.iter().find_map(|attack| attack(&arguments));
     let (line, status) = match attempt {
