@@ -31,11 +31,13 @@ pub(crate) fn fork() -> io::Result<Fork> {
     // SAFETY: fork leaves the child only the calling thread; there is no other one that could hold
     // a lock or half a value.
     let child = unsafe { libc::fork() };
-    match Pid::from_raw(child) {
-        None => Ok(Fork::Child),
-        Some(child) if child.as_raw_nonzero().get() > 0 => Ok(Fork::Parent { child }),
-        Some(_) => Err(io::Error::last_os_error()),
+    if child < 0 {
+        return Err(io::Error::last_os_error());
     }
+    Ok(match Pid::from_raw(child) {
+        None => Fork::Child,
+        Some(child) => Fork::Parent { child },
+    })
 }
 
 /// Ends the process without running anything that the parent registered for its own end.

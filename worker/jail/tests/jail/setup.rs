@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::MemfdFlags;
+use stap_jail::layer::Layer;
 use stap_jail::plan::Identity;
 
 use crate::harness::{Trial, Who, everybody, is_root};
@@ -17,7 +18,7 @@ fn root_without_a_slot_is_refused() {
     }
     let mut trial = Trial::new(Who::Root, &["effective-uid"]);
     trial.plan.identity = Identity::Keep;
-    trial.plan.layers.remove(&stap_jail::layer::Layer::SlotUid);
+    trial.plan.layers.remove(&Layer::SlotUid);
     let outcome = trial.run();
     assert_eq!(outcome.failed().0, "unprivileged");
 }
@@ -29,9 +30,20 @@ fn an_ordinary_user_cannot_take_a_slot() {
         uid: 64_000,
         gid: 64_000,
     };
-    trial.plan.layers.insert(stap_jail::layer::Layer::SlotUid);
+    trial.plan.layers.insert(Layer::SlotUid);
     let outcome = trial.run();
     assert_eq!(outcome.failed().0, "slot-uid");
+}
+
+#[test]
+fn a_job_whose_first_process_cannot_be_made_never_runs_and_the_reason_is_told() {
+    // Without a user namespace the limit counts the launcher and the first process, too.
+    let mut trial = Trial::new(Who::Ordinary, &["effective-uid"]).only(&[Layer::Rlimits]);
+    trial.plan.limits.processes = 1;
+    let outcome = trial.run();
+    let (rung, reason) = outcome.failed();
+    assert_eq!((rung, outcome.stdout.as_str()), ("start", ""));
+    assert!(reason.contains("forking the job"), "{reason}");
 }
 
 #[test]
