@@ -30,8 +30,7 @@ use super::{Situation, Verdict, Who};
 pub struct Without {
     who: Option<Who>,
     layers: BTreeSet<Layer>,
-    /// Whether there is no control group either.
-    pub group: bool,
+    group: bool,
 }
 
 impl Without {
@@ -42,6 +41,13 @@ impl Without {
             layers: layers.into_iter().collect(),
             group: false,
         }
+    }
+
+    /// Without a control group either.
+    #[must_use]
+    pub fn group(mut self) -> Self {
+        self.group = true;
+        self
     }
 
     /// Makes sure of what a layer rests on.

@@ -1,9 +1,10 @@
 //! What an attacker finds: a server under attack, jails that lack something, and what was planted
 //! around them.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 
 use anyhow::Context as _;
 
@@ -18,7 +19,7 @@ pub struct Field {
     /// The circumstances.
     pub situation: Situation,
     names: BTreeMap<&'static str, String>,
-    service: OnceCell<Service>,
+    services: RefCell<BTreeMap<&'static str, Rc<Service>>>,
     landlock: OnceCell<u32>,
     planted: Planted,
 }
@@ -34,27 +35,56 @@ impl Field {
         Ok(Self {
             situation,
             names,
-            service: OnceCell::new(),
+            services: RefCell::default(),
             landlock: OnceCell::new(),
             planted,
         })
     }
 
-    /// The server with everything on, started at its first use.
+    /// The server with everything on, which runs one job at a time.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn service(&self) -> anyhow::Result<&Service> {
-        if let Some(service) = self.service.get() {
-            return Ok(service);
+    pub fn service(&self) -> anyhow::Result<Rc<Service>> {
+        self.serve(SERVER, &[], &["--max-threads=1"])
+    }
+
+    /// A server with some keys of its policy changed and some more options, started at its first use
+    /// and kept for other cases that call it by the same name.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn serve(
+        &self,
+        name: &'static str,
+        changes: &[(&str, &str)],
+        options: &[&str],
+    ) -> anyhow::Result<Rc<Service>> {
+        if let Some(service) = self.services.borrow().get(name) {
+            return Ok(Rc::clone(service));
         }
+        let service = Rc::new(self.start(name, changes, options)?);
+        let mut services = self.services.borrow_mut();
+        services.insert(name, Rc::clone(&service));
+        Ok(service)
+    }
+
+    /// A server that only this case has, to do with as it likes.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(
+        &self,
+        name: &str,
+        changes: &[(&str, &str)],
+        options: &[&str],
+    ) -> anyhow::Result<Service> {
         let start = Start {
-            policy: service::policy(self.situation.who, &[]),
-            options: vec!["--max-threads=1"],
+            policy: service::policy(self.situation.who, changes),
+            options: options.to_vec(),
             stap: Some(self.situation.programs.join(HOSTILE)),
         };
-        let service = Service::start(&self.situation, "server", &start)?;
-        Ok(self.service.get_or_init(|| service))
+        Service::start(&self.situation, name, &start)
     }
 
     /// The words of an order, with names of the field filled in.
@@ -90,9 +120,9 @@ impl Field {
     #[must_use]
     pub fn has(&self, guard: Guard) -> bool {
         let groups = || {
-            self.service
-                .get()
-                .is_some_and(|service| service.enforces("cgroup"))
+            let services = self.services.borrow();
+            let server = services.get(SERVER);
+            server.is_some_and(|server| server.enforces("cgroup"))
         };
         match guard {
             Guard::Landlock(abi) => {
@@ -124,13 +154,17 @@ impl Field {
     ///
     /// # Errors
     /// When something resists.
-    pub fn clear(mut self) -> anyhow::Result<()> {
-        if let Some(service) = self.service.take() {
+    pub fn clear(self) -> anyhow::Result<()> {
+        for service in self.services.take().into_values() {
+            let service = Rc::into_inner(service).context("a case holds a server")?;
             service.stop()?;
         }
         self.planted.remove(&self.situation)
     }
 }
+
+/// The name of the server with everything on.
+const SERVER: &str = "server";
 
 /// The version of Landlock's interface that this kernel has, as the jail's own probe says it.
 fn landlock_abi(situation: &Situation) -> u32 {

@@ -24,11 +24,7 @@ impl OwnGroups {
     /// When the kernel refuses.
     pub fn enter() -> anyhow::Result<Self> {
         let mut groups = Self::default();
-        // Pids are not unique on the machine where each lab has its own; namespaces are.
-        let namespace = fs::read_link("/proc/self/ns/pid")?;
-        let digits = |letter: &char| letter.is_ascii_digit();
-        let unique: String = namespace.to_string_lossy().chars().filter(digits).collect();
-        let name = format!("hostile-corpus-{unique}");
+        let name = format!("hostile-corpus-{}", unique()?);
         for group in memberships()? {
             let own = group.join(&name);
             fs::create_dir_all(&own).with_context(|| format!("making {}", own.display()))?;
@@ -72,6 +68,29 @@ impl Drop for OwnGroups {
     }
 }
 
+/// Tells this run from every other on this machine, where groups and keys of all labs lie side by
+/// side: pids are not unique among labs, but their namespaces are.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn unique() -> anyhow::Result<String> {
+    let namespace = fs::read_link("/proc/self/ns/pid")?;
+    let name = namespace.to_string_lossy();
+    let digits: String = name.chars().filter(char::is_ascii_digit).collect();
+    Ok(format!("{digits}-{}", std::process::id()))
+}
+
+/// An ordinary user of this run's own: what the kernel counts by uid is counted on the whole machine,
+/// and several runs must not have one account.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn ordinary_uid() -> anyhow::Result<u32> {
+    let digits = unique()?;
+    let number: u64 = digits.replace('-', "").parse()?;
+    Ok(ORDINARY + u32::try_from(number % 10_000)?)
+}
+
 /// The groups of this process in hierarchies of the first version, and beside them in the unified
 /// one; none where there is only that.
 fn memberships() -> anyhow::Result<Vec<PathBuf>> {
@@ -96,5 +115,7 @@ fn memberships() -> anyhow::Result<Vec<PathBuf>> {
     Ok(groups)
 }
 
+/// Nobody has these.
+const ORDINARY: u32 = 80_000;
 const MOUNTS: &str = "/sys/fs/cgroup";
 const MEMBERS: &str = "cgroup.procs";

@@ -18,6 +18,9 @@ pub mod code;
 pub mod field;
 pub mod groups;
 pub mod guard;
+pub mod leftovers;
+pub mod limits;
+pub mod marked;
 pub mod payload;
 pub mod planted;
 pub mod run;
@@ -35,6 +38,6 @@ pub use self::situation::{Against, Situation, Who};
 /// Every case of every family, in the order in which they run.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    let families = [code::cases()];
+    let families = [code::cases(), limits::cases(), leftovers::cases()];
     families.into_iter().flatten().collect()
 }

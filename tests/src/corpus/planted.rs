@@ -17,7 +17,7 @@ use anyhow::{Context as _, ensure};
 
 use super::service::{self, HOSTILE, SECRET};
 use super::traces::MARK;
-use super::{Situation, Verdict, bench};
+use super::{Situation, Verdict, bench, groups};
 
 /// All of it.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Planted {
         lay_out(situation)?;
         let (job, scratch) = (situation.job_uid(), &situation.scratch);
         let shown = |path: &Path| path.display().to_string();
-        let unique = format!("{MARK}-{}-{}", std::process::id(), situation.who);
+        let unique = format!("{MARK}-{}-{}", groups::unique()?, situation.who);
         names.insert(
             "secret",
             shown(&plant(&scratch.join("secret"), 0o600, job)?),
@@ -64,6 +64,7 @@ impl Planted {
         let forgotten = forget(&plant(&scratch.join("forgotten"), 0o600, 0)?, names)?;
         share(situation, names)?;
         names.insert("queue", unique.clone());
+        names.insert("unique", unique.clone());
         names.insert("keyring-entry", unique.clone());
         for order in ["make-queue", "make-key"] {
             as_job(situation, &[order, &unique])?;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal};
@@ -56,6 +57,10 @@ impl Service {
         let policy = place(&format!("{name}.toml"));
         fs::write(&policy, &start.policy)?;
         let log = place("logs").join(format!("{name}.log"));
+        // An earlier server of this name listened elsewhere.
+        if log.exists() {
+            fs::remove_file(&log)?;
+        }
         let mut command = Command::new(situation.programs.join("stap-serverd"));
         command
             .arg(format!("--log={}", log.display()))
@@ -79,36 +84,35 @@ impl Service {
         if let Some(stap) = &start.stap {
             command.env("SYSTEMTAP_STAP", stap);
         }
-        let child = command.spawn().context("starting stap-serverd")?;
-        Self::once_up(child, log)
+        let service = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            certificate: Vec::new(),
+            log,
+            child: command.spawn().context("starting stap-serverd")?,
+        };
+        service.once_up()
     }
 
-    fn once_up(mut child: Child, log: PathBuf) -> anyhow::Result<Self> {
-        let text = || fs::read_to_string(&log).unwrap_or_default();
+    fn once_up(mut self) -> anyhow::Result<Self> {
         let mut ended = None;
         let port = wait::until("the server listens or ends", || {
-            ended = child.try_wait().ok()?;
+            ended = self.child.try_wait().ok()?;
             if ended.is_some() {
                 return Some(0);
             }
-            let said = text();
+            let said = self.said();
             let (_, port) = said.rsplit_once("Using network address [::]:")?;
             let end = port.find(|digit: char| !digit.is_ascii_digit())?;
             port[..end].parse().ok()
         });
         if let Some(status) = ended {
-            bail!("the server ended with {status}: {}", text());
+            bail!("the server ended with {status}: {}", self.said());
         }
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        self.address.set_port(port);
         let deadlines = Deadlines::default();
-        let probe = client::probe_certificate(address, &deadlines);
-        let certificate = runtime()?.block_on(probe)?;
-        Ok(Self {
-            address,
-            certificate,
-            log,
-            child,
-        })
+        let probe = client::probe_certificate(self.address, &deadlines);
+        self.certificate = runtime()?.block_on(probe)?;
+        Ok(self)
     }
 
     /// Its process id.
@@ -183,6 +187,35 @@ impl Service {
     pub fn run(&self, words: &[String]) -> anyhow::Result<Reply> {
         // Nothing is compiled, so nothing has to be warm.
         self.ask(&["-p2", "-e", &words.join(" ")], Vec::new())
+    }
+
+    /// Has a job run an attack, and hangs up as soon as `enough` holds.
+    ///
+    /// # Errors
+    /// When there is an answer before that.
+    pub fn run_and_hang_up(
+        &self,
+        words: &[String],
+        mut enough: impl FnMut() -> bool,
+    ) -> anyhow::Result<()> {
+        let arguments = ["-p2", "-e", &words.join(" ")].map(|word| word.as_bytes().to_vec());
+        let package = request(arguments.into(), Vec::new())?.encode();
+        let trusted = [self.certificate.clone()];
+        runtime()?.block_on(async {
+            let deadlines = Deadlines::default();
+            let stream = client::connect(self.address, None, &trusted, &deadlines).await?;
+            let enough = async {
+                while !enough() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::select! {
+                answer = stream.exchange(&package, MAX_REPLY) => {
+                    bail!("it was answered before: {:?}", answer.map(|bytes| bytes.len()))
+                }
+                () = enough => Ok(()),
+            }
+        })
     }
 
     /// Stops it as an operator does, and waits for its end.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use stap_jail::layer::Layer;
 use stap_tests::command::Invocation;
-use stap_tests::corpus::{self, Family};
+use stap_tests::corpus::{self, Case, Family};
 use stap_tests::lab;
 
 /// Every case of a family is contained for its reason and works without what holds it; nothing is
@@ -12,13 +13,112 @@ fn is_contained(family: Family) {
     let corpus = Invocation::new(env!("CARGO_BIN_EXE_hostile-corpus"))
         .args(["--only", family.name()])
         .env("PATH", stap_tests::world::PATH);
-    corpus.deadline(lab::SLOW).run().exits(0);
+    let finished = corpus.deadline(lab::SLOW).run();
+    let said = finished.out();
+    let other: Vec<_> = said
+        .lines()
+        .filter(|line| !line.starts_with("contained"))
+        .collect();
+    let (code, complaint) = (finished.code(), finished.err());
+    assert_eq!(code, Some(0), "{}\n{complaint}", other.join("\n"));
 }
 
 #[test]
 fn code_in_a_job_is_contained() {
     is_contained(Family::Code);
 }
+
+#[test]
+fn limits_of_a_job_hold_and_are_named() {
+    is_contained(Family::Limits);
+}
+
+#[test]
+fn nothing_of_a_job_is_left() {
+    is_contained(Family::Leftovers);
+}
+
+#[test]
+fn every_rung_limit_and_promise_has_a_case() {
+    let cases = corpus::all();
+    assert!(cases.len() >= LEAST, "{} cases", cases.len());
+    let mut missing = Vec::new();
+    let covered = |item: &str| cases.iter().any(|case| covers(case, item));
+    let rungs = stap_jail::rungs().map(|name| format!("rung:{name}"));
+    let limits = limits_of_a_policy().map(|name| format!("limit:{name}"));
+    let items = ITEMS.iter().map(|item| format!("item:{item}"));
+    missing.extend(
+        rungs
+            .chain(limits)
+            .chain(items)
+            .filter(|item| !covered(item)),
+    );
+    assert!(missing.is_empty(), "no case for {missing:#?}");
+}
+
+/// Whether a case names an item, or is held by the layer that is this rung.
+fn covers(case: &Case, item: &str) -> bool {
+    let rung = |layer: Layer| match layer {
+        Layer::CgroupNamespace => "cgroup",
+        other => other.name(),
+    };
+    let mut layers = case.guards.iter().filter_map(|held| held.by.layer());
+    case.covers.contains(&item) || layers.any(|layer| item == format!("rung:{}", rung(layer)))
+}
+
+/// The names of what a policy limits for one job.
+fn limits_of_a_policy() -> impl Iterator<Item = &'static str> {
+    let text = stap_policy::builtin::STRICT;
+    let section = text.split("[limits]").nth(1).unwrap();
+    let lines = section.split("\n[").next().unwrap().lines();
+    lines.filter_map(|line| Some(line.split_once('=')?.0.trim()))
+}
+
+/// How many cases there are at least, all families together.
+const LEAST: usize = 150;
+
+/// What is promised of jobs: that their whole tree ends, and that their world is clean.
+const ITEMS: &[&str] = &[
+    "whole-tree kill",
+    "lifeline",
+    "swap",
+    "IPC object, keyring entry, file",
+    "files",
+    "environment",
+    "/dev",
+    "/proc",
+    "other processes",
+    "no /sys",
+    "read-only target root",
+    "private /tmp",
+    "setuid",
+    "inherited descriptors",
+    "abstract sockets",
+    "path sockets",
+    "network",
+    "netlink",
+    "vsock",
+    "keyrings",
+    "ptrace",
+    "process_vm_readv",
+    "io_uring",
+    "userfaultfd",
+    "bpf",
+    "perf",
+    "new namespaces",
+    "setns",
+    "mount API",
+    "32-bit system calls",
+    "x32 system calls",
+    "seccomp itself",
+    "SysV IPC",
+    "POSIX IPC",
+    "server keys",
+    "cache",
+    "cgroup writes",
+    "another slot's workspace",
+    "pid 1",
+];
 
 #[test]
 fn names_are_unique_and_every_case_has_what_holds_it() {

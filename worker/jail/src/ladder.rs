@@ -115,6 +115,11 @@ const LADDER: &[Rung] = &[
     rung("execute", Stage::Job, When::Always, execute::become_the_job),
 ];
 
+/// The names of all rungs, in their order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    LADDER.iter().map(|rung| rung.name)
+}
+
 const fn rung(
     name: &'static str,
     stage: Stage,

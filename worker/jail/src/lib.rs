@@ -18,4 +18,5 @@ mod mounts;
 mod program;
 mod sys;
 
+pub use self::ladder::names as rungs;
 pub use self::program::main;

@@ -17,7 +17,7 @@ mod options;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use stap_tests::corpus::groups::OwnGroups;
+use stap_tests::corpus::groups::{self, OwnGroups};
 use stap_tests::corpus::run::{self, Outcome, Score};
 use stap_tests::corpus::{self, Case, Situation, Who, bench, table};
 use stap_tests::lab;
@@ -74,7 +74,7 @@ fn run_all(options: &Options, cases: &[Case]) -> anyhow::Result<Vec<Outcome>> {
             against: options.against,
             programs: options.programs.clone(),
             scratch: format!("{SCRATCH}-{}-{who}", std::process::id()).into(),
-            ordinary: stap_tests::world::USERS[0].1,
+            ordinary: groups::ordinary_uid()?,
         };
         let say = |outcome: &Outcome| show(*who, outcome);
         outcomes.extend(run::situation(&situation, &groups, &wanted, say)?);
@@ -93,7 +93,14 @@ fn show(who: Who, outcome: &Outcome) {
 }
 
 fn report(outcomes: anyhow::Result<Vec<Outcome>>) -> anyhow::Result<ExitCode> {
-    let outcomes = outcomes?;
+    let outcomes = match outcomes {
+        Ok(outcomes) => outcomes,
+        // Said at once: a lab that closes on what a fault has left would hide it.
+        Err(error) => {
+            println!("BROKEN    the corpus could not be run: {error:#}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let count = |score| outcomes.iter().filter(|one| one.score == score).count();
     let [contained, escaped, inapplicable, broken] = [
         Score::Contained,

@@ -3,12 +3,20 @@
 mod files;
 mod kernel;
 mod neighbours;
+mod requests;
+mod slots;
 
 use super::Case;
 
 /// The cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    let areas = [files::cases(), neighbours::cases(), kernel::cases()];
+    let areas = [
+        files::cases(),
+        neighbours::cases(),
+        kernel::cases(),
+        slots::cases(),
+        requests::cases(),
+    ];
     areas.into_iter().flatten().collect()
 }

@@ -1,7 +1,7 @@
 //! Attacks that use more than their share. Each has a number that bounds it where nothing else does.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
@@ -123,25 +123,32 @@ fn threads(count: &str) -> Attempt {
     Ok(format!("{count} threads"))
 }
 
-/// Every process makes another, then both go on: two to the power of the generations in the end.
+/// Every process makes another, then both go on: two to the power of the generations in the end, if
+/// nothing keeps them.
 fn grow(generations: &str) -> Attempt {
     let generations = number(generations)?;
-    let mut young = 0;
-    for generation in 0..generations {
+    let (mut counted, mut counting) = io::pipe()?;
+    let mut is_child = false;
+    for _ in 0..generations {
         match fork() {
-            Ok(0) => young = generation + 1,
+            Ok(0) => is_child = true,
             Ok(_) => {}
-            Err(cause) if young == 0 => {
-                return stopped(format!("in generation {generation}: {cause}"));
-            }
-            Err(_) => end(),
+            Err(_full) => break,
         }
     }
-    if young > 0 {
+    counting.write_all(b"1")?;
+    drop(counting);
+    if is_child {
         take_time("200")?;
         end()
     }
-    Ok(format!("{generations} generations"))
+    let mut processes = Vec::new();
+    counted.read_to_end(&mut processes)?;
+    let (made, wanted) = (processes.len(), 1 << generations);
+    if made < wanted {
+        return stopped(format!("{made} instead of {wanted} processes"));
+    }
+    Ok(format!("{made} processes"))
 }
 
 /// Fills a file and leaves it.

@@ -18,12 +18,17 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
         ["open", path] => File::open(path).map(|_file| format!("opened {path}")),
         ["search", path, text] => search(path, text),
         ["plant", path] => plant(path),
+        ["remove-file", path] => fs::remove_file(path).map(|()| format!("removed {path}")),
+        ["resist", depth] => resist(depth),
         ["append", path] => append(path),
         ["rewrite", path] => rewrite(path),
         ["join-group", path] => join_group(path),
         ["make-device", path] => make_device(path),
         ["make-handle", path] => hard_link(path),
         ["run-copy", path] => run_copy(path),
+        ["run", path] => Command::new(format!("./{path}"))
+            .status()
+            .map(|end| format!("it ran: {end}")),
         ["read-descriptor", number] => read_descriptor(number),
         ["write-descriptor", number] => write_descriptor(number),
         ["count-descriptors"] => count_descriptors(),
@@ -58,6 +63,24 @@ fn plant(path: &str) -> Attempt {
     File::create_new(path)?.write_all(b"planted")?;
     fs::remove_file(path)?;
     Ok(format!("planted {path}"))
+}
+
+/// Makes directories that nobody may list, in which a recursion runs out of descriptors or stack.
+fn resist(depth: &str) -> Attempt {
+    let start = std::env::current_dir()?;
+    let mut levels = vec![start];
+    for _ in 0..number(depth)? {
+        fs::create_dir("d")?;
+        std::env::set_current_dir("d")?;
+        levels.push("..".into());
+    }
+    fs::write("last", "x")?;
+    for level in 1..levels.len() {
+        std::env::set_current_dir("..")?;
+        fs::set_permissions("d", fs::Permissions::from_mode(0o0))
+            .map_err(|error| io::Error::other(format!("level {level}: {error}")))?;
+    }
+    Ok(format!("{depth} directories that resist"))
 }
 
 /// Opens a file for more; whoever can, can write.

@@ -15,8 +15,10 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
         ["stay", _marker] => stay(),
         ["daemon", marker] => leave_daemon(marker),
         ["stubborn", marker] => ignore_signals().and_then(|()| leave_daemon(marker)),
-        ["stopped-tree", marker] => leave_stopped(marker),
+        ["stopped-tree", marker] => leave(&["stay-stopped", marker]),
+        ["stay-stopped", _marker] => stay_stopped(),
         ["linger", marker] => leave_daemon(marker).and_then(|_it| stay()),
+        ["kill", pid] => number(pid).and_then(|pid| call(libc::SYS_kill, &[pid, 9])),
         ["breed", marker] => breed(marker),
         ["hold-file", path, _marker] => std::fs::write(path, SECRET).and_then(|()| stay()),
         ["spin"] => Ok((0..200_000_000_u64)
@@ -63,16 +65,20 @@ fn stay() -> Attempt {
     }
 }
 
-/// Leaves a process behind that has nothing to do with this one any more: another session, another
-/// parent, no descriptor in common. Returns when that one runs.
+/// Leaves a process behind that has nothing to do with this one any more.
 fn leave_daemon(marker: &str) -> Attempt {
+    leave(&["stay", marker])
+}
+
+/// Another session, another parent, no descriptor in common. Returns when that one runs.
+fn leave(words: &[&str]) -> Attempt {
     // Not the path in /proc, which a jail need not have.
     let own = std::env::args_os().next().ok_or(io::ErrorKind::NotFound)?;
     let (mut told, telling) = io::pipe()?;
     if fork()? == 0 {
         rustix::process::setsid()?;
         Command::new(own)
-            .args(["stay", marker])
+            .args(words)
             .stdout(telling)
             .stderr(Stdio::null())
             .spawn()?;
@@ -94,22 +100,13 @@ fn ignore_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves processes that are stopped, each in a session of its own: they take no signal but one.
-fn leave_stopped(marker: &str) -> Attempt {
-    for _ in 0..3 {
-        leave_daemon(marker)?;
-    }
-    let mut stopped = 0;
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let name = entry.file_name().into_string().unwrap_or_default();
-        if line.ends_with(format!("stay\0{marker}\0").as_bytes()) {
-            let stop = usize::try_from(libc::SIGSTOP).map_err(io::Error::other)?;
-            call(libc::SYS_kill, &[number(&name)?, stop])?;
-            stopped += 1;
-        }
-    }
-    Ok(format!("{stopped} are stopped"))
+/// Says that it is there, and stops itself; a stopped process takes no signal but one.
+fn stay_stopped() -> Attempt {
+    say("ready")?;
+    let (own, stop) = (std::process::id(), libc::SIGSTOP);
+    let arguments = [own.try_into(), stop.try_into()].map(Result::unwrap_or_default);
+    call(libc::SYS_kill, &arguments)?;
+    stay()
 }
 
 /// Starts processes that do the same, as fast as they can, until somebody ends them all. Only for a

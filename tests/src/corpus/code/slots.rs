@@ -1,0 +1,122 @@
+//! The job in the next slot, which runs at the same time.
+
+use anyhow::ensure;
+use stap_jail::layer::Layer;
+
+use crate::corpus::bench::Without;
+use crate::corpus::{Case, Control, Family, Field, Goal, Guard, Held, Verdict, Who, marked};
+use crate::process::Process;
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        beside(
+            "read-another-slots-workspace",
+            Goal::Read("the workspace of a job that runs"),
+            "search /proc/{pid}/cwd/held the-secret-of-the-corpus",
+            vec![
+                held(Layer::Mount, "No such file"),
+                held(Layer::User, "Permission denied"),
+                held(Layer::Landlock, "Permission denied"),
+            ],
+        ),
+        beside(
+            "read-another-slots-environment",
+            Goal::Read("the environment of a job that runs"),
+            "search /proc/{pid}/environ SYSTEMTAP_DIR",
+            vec![
+                held(Layer::Mount, "No such file"),
+                held(Layer::User, "Permission denied"),
+                held(Layer::Landlock, "Permission denied"),
+            ],
+        ),
+        beside(
+            "signal-another-slots-job",
+            Goal::Disturb("a job that runs"),
+            "signal {pid}",
+            vec![
+                held(Layer::Pid, "No such process"),
+                held(Guard::Landlock(6), "Operation not permitted"),
+            ],
+        ),
+        beside(
+            "trace-another-slots-job",
+            Goal::Rule("a job that runs"),
+            "trace {pid}",
+            vec![
+                held(Layer::Seccomp, "Operation not permitted"),
+                held(Layer::Pid, "No such process"),
+                held(Layer::User, "Operation not permitted"),
+                held(Layer::Landlock, "Operation not permitted"),
+            ],
+        ),
+    ]
+}
+
+/// An attack on a job in another slot. As root that slot has another uid, too; the control is given
+/// the victim's own, so that it is the layers that are tried.
+fn beside(name: &'static str, goal: Goal, order: &'static str, guards: Vec<Held>) -> Case {
+    let layers: Vec<_> = guards.iter().filter_map(|held| held.by.layer()).collect();
+    Case {
+        name,
+        family: Family::Code,
+        goal,
+        lesson: "compiler jobs of all users of a stock server share one uid",
+        guards,
+        covers: vec!["item:another slot's workspace"],
+        attempt: Box::new(move |field| {
+            let service = field.serve("pair", &[], &["--max-threads=2"])?;
+            with_victim(field, |victim| {
+                service.attack(&field.filled(&aimed(order, victim))?)
+            })
+        }),
+        control: Box::new(move |field| {
+            let none = Without::layers(field.situation.who, layers.iter().copied());
+            let verdict = with_victim(field, |victim| {
+                field.bench(&none, &field.filled(&aimed(order, victim))?)
+            })?;
+            Ok(match verdict {
+                Verdict::Escaped { .. } => Control::Succeeded {
+                    how: format!("without {none}, with the victim's uid"),
+                },
+                other => Control::Failed {
+                    why: format!("without {none}: {other:?}"),
+                },
+            })
+        }),
+    }
+}
+
+fn aimed(order: &str, victim: &Process) -> String {
+    order.replace("{pid}", &victim.pid.to_string())
+}
+
+/// Calls `attack` while a job runs in the first slot that holds a secret in its workspace.
+fn with_victim(
+    field: &Field,
+    attack: impl FnOnce(&Process) -> anyhow::Result<Verdict>,
+) -> anyhow::Result<Verdict> {
+    let service = field.serve("pair", &[], &["--max-threads=2"])?;
+    let mark = marked::mark();
+    let words = field.filled(&format!("hold-file held {mark}"))?;
+    let (verdict, _reply) = marked::meanwhile(&service, &words, &mark, 1, |victims| {
+        if field.situation.who == Who::Root {
+            let uid = victims[0].user();
+            ensure!(
+                uid == Some(field.situation.job_uid()),
+                "the victim is {uid:?}"
+            );
+        }
+        let verdict = attack(&victims[0]);
+        marked::end(&mark);
+        verdict
+    })?;
+    Ok(verdict)
+}
+
+fn held(by: impl Into<Guard>, says: &'static str) -> Held {
+    Held {
+        by: by.into(),
+        says,
+        only: None,
+    }
+}
