@@ -129,6 +129,7 @@ impl Field {
                 *self.landlock.get_or_init(|| landlock_abi(&self.situation)) >= abi
             }
             Guard::Group => groups(),
+            Guard::Undelegated => !self.situation.is_delegated,
             _ => true,
         }
     }

@@ -6,9 +6,10 @@
 //! somebody has given us a place already, and moving would take it from the worker.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 /// The groups, removed with their remains when this goes.
 #[derive(Debug, Default)]
@@ -33,6 +34,27 @@ impl OwnGroups {
             groups.left.push(group);
         }
         Ok(groups)
+    }
+
+    /// Hands them to a user, as a service manager does with the group of a service.
+    ///
+    /// # Errors
+    /// When this run has none, because there is only the unified hierarchy.
+    pub fn give(&self, uid: u32) -> anyhow::Result<()> {
+        ensure!(
+            uid == 0 || !self.own.is_empty(),
+            "this host has no hierarchy of which a run could make a group and give it away"
+        );
+        for group in &self.own {
+            chown(group, Some(uid), Some(uid))?;
+            for file in [MEMBERS, "tasks"] {
+                let file = group.join(file);
+                if file.exists() {
+                    chown(file, Some(uid), Some(uid))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Every group below these, for comparison.

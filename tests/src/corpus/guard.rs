@@ -20,6 +20,8 @@ pub enum Guard {
     /// That a job is nobody: the kernel itself refuses an ordinary user, jail or not. Taken away by
     /// being root.
     Unprivileged,
+    /// That the group of the server is root's; it is not where it was given to the server's user.
+    Undelegated,
     /// A limit of the policy. Taken away by a policy that allows more.
     Limit(&'static str),
     /// A check that our programs make, in a few words.
@@ -59,7 +61,10 @@ impl Guard {
     /// Whether it still holds in a jail without any of the layers.
     #[must_use]
     pub fn is_beyond_layers(self) -> bool {
-        matches!(self, Self::Rung(_) | Self::Unprivileged | Self::Check(_))
+        matches!(
+            self,
+            Self::Rung(_) | Self::Unprivileged | Self::Undelegated | Self::Check(_)
+        )
     }
 }
 
@@ -78,6 +83,7 @@ impl fmt::Display for Guard {
             Self::Group => write!(formatter, "cgroup"),
             Self::Rung(rung) => write!(formatter, "{rung}"),
             Self::Unprivileged => write!(formatter, "being nobody"),
+            Self::Undelegated => write!(formatter, "root's ownership, if it is root's"),
             Self::Limit(limit) => write!(formatter, "limit {limit}"),
             Self::Check(check) => write!(formatter, "{check}"),
         }

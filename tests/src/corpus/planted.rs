@@ -46,7 +46,7 @@ impl Planted {
         lay_out(situation)?;
         let (job, scratch) = (situation.job_uid(), &situation.scratch);
         let shown = |path: &Path| path.display().to_string();
-        let unique = format!("{MARK}-{}-{}", groups::unique()?, situation.who);
+        let unique = format!("{MARK}-{}-{}", groups::unique()?, situation.name());
         names.insert(
             "secret",
             shown(&plant(&scratch.join("secret"), 0o600, job)?),

@@ -26,6 +26,8 @@ pub enum Against {
 pub struct Situation {
     /// Who started the server.
     pub who: Who,
+    /// Whether an ordinary user was given control groups, as a service manager does.
+    pub is_delegated: bool,
     /// Whose server it is.
     pub against: Against,
     /// Holds our programs.
@@ -37,6 +39,16 @@ pub struct Situation {
 }
 
 impl Situation {
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match (self.who, self.is_delegated) {
+            (Who::Root, _) => "root",
+            (Who::User, false) => "user",
+            (Who::User, true) => "delegated",
+        }
+    }
+
     /// The server's uid.
     #[must_use]
     pub fn server_uid(&self) -> u32 {

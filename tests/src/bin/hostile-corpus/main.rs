@@ -1,7 +1,7 @@
 //! Runs the hostile corpus; see the library's `corpus`.
 //!
 //! ```text
-//! hostile-corpus [--as root|user|both] [--against ours|stock] [--only NAME|FAMILY]... [--here [--programs DIR]]
+//! hostile-corpus [--as root|user|delegated|both|all] [--against ours|stock] [--only NAME|FAMILY]... [--here [--programs DIR]]
 //! hostile-corpus --table
 //! ```
 //!
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use stap_tests::corpus::groups::{self, OwnGroups};
 use stap_tests::corpus::run::{self, Outcome, Score};
-use stap_tests::corpus::{self, Case, Situation, Who, bench, table};
+use stap_tests::corpus::{self, Case, Situation, bench, table};
 use stap_tests::lab;
 
 use crate::options::Options;
@@ -68,28 +68,33 @@ fn run_all(options: &Options, cases: &[Case]) -> anyhow::Result<Vec<Outcome>> {
     anyhow::ensure!(!wanted.is_empty(), "no case has such a name");
     let groups = OwnGroups::enter()?;
     let mut outcomes = Vec::new();
-    for who in &options.who {
-        let situation = Situation {
-            who: *who,
+    for (who, is_delegated) in options.who.iter().copied() {
+        let ordinary = groups::ordinary_uid()?;
+        groups.give(if is_delegated { ordinary } else { 0 })?;
+        let mut situation = Situation {
+            who,
+            is_delegated,
             against: options.against,
             programs: options.programs.clone(),
-            scratch: format!("{SCRATCH}-{}-{who}", std::process::id()).into(),
-            ordinary: groups::ordinary_uid()?,
+            scratch: SCRATCH.into(),
+            ordinary,
         };
-        let say = |outcome: &Outcome| show(*who, outcome);
+        let name = situation.name();
+        situation.scratch = format!("{SCRATCH}-{}-{name}", std::process::id()).into();
+        let say = |outcome: &Outcome| show(name, outcome);
         outcomes.extend(run::situation(&situation, &groups, &wanted, say)?);
     }
     Ok(outcomes)
 }
 
-fn show(who: Who, outcome: &Outcome) {
+fn show(situation: &str, outcome: &Outcome) {
     let word = match outcome.score {
         Score::Contained => "contained",
         Score::Escaped => "ESCAPED",
         Score::Inapplicable => "not here",
         Score::Broken => "BROKEN",
     };
-    println!("{word:<9} {who} {}: {}", outcome.case, outcome.line);
+    println!("{word:<9} {situation} {}: {}", outcome.case, outcome.line);
 }
 
 fn report(outcomes: anyhow::Result<Vec<Outcome>>) -> anyhow::Result<ExitCode> {

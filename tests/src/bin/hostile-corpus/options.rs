@@ -7,7 +7,8 @@ use stap_tests::corpus::{Against, Case, Who};
 
 /// What to run.
 pub(crate) struct Options {
-    pub(crate) who: Vec<Who>,
+    /// Who starts the server, and whether he was given control groups.
+    pub(crate) who: Vec<(Who, bool)>,
     pub(crate) against: Against,
     only: Vec<String>,
     pub(crate) here: bool,
@@ -18,7 +19,7 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let mut options = Self {
-            who: vec![Who::Root, Who::User],
+            who: vec![ROOT, USER],
             against: Against::Ours,
             only: Vec::new(),
             here: false,
@@ -50,12 +51,14 @@ impl Options {
     }
 }
 
-fn who(word: &str) -> anyhow::Result<Vec<Who>> {
+fn who(word: &str) -> anyhow::Result<Vec<(Who, bool)>> {
     Ok(match word {
-        "root" => vec![Who::Root],
-        "user" => vec![Who::User],
-        "both" => vec![Who::Root, Who::User],
-        _ => bail!("--as takes root, user or both, not {word}"),
+        "root" => vec![ROOT],
+        "user" => vec![USER],
+        "delegated" => vec![DELEGATED],
+        "both" => vec![ROOT, USER],
+        "all" => vec![ROOT, USER, DELEGATED],
+        _ => bail!("--as takes root, user, delegated, both or all, not {word}"),
     })
 }
 
@@ -66,3 +69,7 @@ fn against(word: &str) -> anyhow::Result<Against> {
         _ => bail!("--against takes ours or stock, not {word}"),
     })
 }
+
+const ROOT: (Who, bool) = (Who::Root, false);
+const USER: (Who, bool) = (Who::User, false);
+const DELEGATED: (Who, bool) = (Who::User, true);

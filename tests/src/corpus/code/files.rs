@@ -168,14 +168,14 @@ fn hosts() -> Vec<Payload> {
         .held(Landlock, REFUSED)
         .held(Guard::Unprivileged, NOT_PERMITTED),
         payload(
-            "join-another-group",
+            "join-the-servers-group",
             Goal::Exhaust("more than the job's control group allows"),
             "join-group {group}",
         )
         .covers("item:cgroup writes")
         .held(Mount, ABSENT)
         .held(Landlock, REFUSED)
-        .held(Guard::Unprivileged, REFUSED),
+        .held(Guard::Undelegated, REFUSED),
         payload(
             "gain-by-a-setuid-program",
             Goal::Rule("whatever root may"),
