@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 /// The groups, removed with their remains when this goes.
 #[derive(Debug, Default)]
@@ -36,15 +36,17 @@ impl OwnGroups {
         Ok(groups)
     }
 
+    /// Whether there are any to hand to a user: not where there is only the unified hierarchy.
+    #[must_use]
+    pub fn can_be_given(&self) -> bool {
+        !self.own.is_empty()
+    }
+
     /// Hands them to a user, as a service manager does with the group of a service.
     ///
     /// # Errors
-    /// When this run has none, because there is only the unified hierarchy.
+    /// When the kernel refuses.
     pub fn give(&self, uid: u32) -> anyhow::Result<()> {
-        ensure!(
-            uid == 0 || !self.own.is_empty(),
-            "this host has no hierarchy of which a run could make a group and give it away"
-        );
         for group in &self.own {
             chown(group, Some(uid), Some(uid))?;
             for file in [MEMBERS, "tasks"] {

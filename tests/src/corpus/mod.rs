@@ -7,7 +7,7 @@
 //! How arbitrary code gets into a job: the program `hostile-stap` stands in for stap
 //! (`SYSTEMTAP_STAP`), so an attack is a word in a request, and runs in the jail that the real worker
 //! builds under the real policy. [`field`] is what it finds there: secrets, neighbours, listeners.
-//! [`service`] is the server under attack, [`bench`] a jail of the worker's own making with layers of
+//! [`service`] is the server under attack, [`mod@bench`] a jail of the worker's own making with layers of
 //! our choice, [`traces`] what must be the same before and after.
 //!
 //! Each family is a file that lists its cases; [`all`] joins them.

@@ -1,5 +1,7 @@
 //! The corpus as a table of Markdown, for the documentation.
 
+use anyhow::Context as _;
+
 use super::{Case, Family, Who};
 
 /// Writes one table for each family.
@@ -18,6 +20,21 @@ pub fn of(cases: &[Case]) -> String {
     }
     text
 }
+
+/// Replaces what is between the marks in a text.
+///
+/// # Errors
+/// When it has none.
+pub fn put_into(text: &str, cases: &[Case]) -> anyhow::Result<String> {
+    let (before, rest) = text
+        .split_once(BEGIN)
+        .context("the first mark is missing")?;
+    let (_, after) = rest.split_once(END).context("the last mark is missing")?;
+    Ok(format!("{before}{BEGIN}\n{}\n{END}{after}", of(cases)))
+}
+
+const BEGIN: &str = "<!-- written by hostile-corpus --table -->";
+const END: &str = "<!-- the end of what it wrote -->";
 
 fn head(family: Family, count: usize) -> String {
     format!(

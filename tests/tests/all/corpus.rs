@@ -1,17 +1,19 @@
 //! The hostile corpus, family by family, as root and as an ordinary user; and that it is complete.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use stap_jail::layer::Layer;
 use stap_tests::command::Invocation;
-use stap_tests::corpus::{self, Case, Family};
+use stap_tests::corpus::{self, Case, Family, Guard};
 use stap_tests::lab;
 
 /// Every case of a family is contained for its reason and works without what holds it; nothing is
 /// left, and a good job is still served.
 fn is_contained(family: Family) {
     let corpus = Invocation::new(env!("CARGO_BIN_EXE_hostile-corpus"))
-        .args(["--only", family.name()])
+        .args(["--as", "all", "--only", family.name()])
         .env("PATH", stap_tests::world::PATH);
     let finished = corpus.deadline(lab::SLOW).run();
     let said = finished.out();
@@ -56,14 +58,16 @@ fn every_rung_limit_and_promise_has_a_case() {
     assert!(missing.is_empty(), "no case for {missing:#?}");
 }
 
-/// Whether a case names an item, or is held by the layer that is this rung.
+/// Whether a case names an item, or is held by the rung that it is.
 fn covers(case: &Case, item: &str) -> bool {
-    let rung = |layer: Layer| match layer {
-        Layer::CgroupNamespace => "cgroup",
-        other => other.name(),
+    let rung = |guard: Guard| match (guard, guard.layer()) {
+        (_, Some(Layer::CgroupNamespace)) => Some("cgroup"),
+        (_, Some(layer)) => Some(layer.name()),
+        (Guard::Rung(name), None) => Some(name),
+        _ => None,
     };
-    let mut layers = case.guards.iter().filter_map(|held| held.by.layer());
-    case.covers.contains(&item) || layers.any(|layer| item == format!("rung:{}", rung(layer)))
+    let mut rungs = case.guards.iter().filter_map(|held| rung(held.by));
+    case.covers.contains(&item) || rungs.any(|rung| item == format!("rung:{rung}"))
 }
 
 /// The names of what a policy limits for one job.
@@ -130,4 +134,15 @@ fn names_are_unique_and_every_case_has_what_holds_it() {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         assert!(case.name.bytes().all(plain), "{case:?}");
     }
+}
+
+#[test]
+fn the_documentation_lists_every_case() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs/isolation.md");
+    let text = fs::read_to_string(&file).unwrap();
+    let written = corpus::table::put_into(&text, &corpus::all()).unwrap();
+    assert!(
+        text == written,
+        "run `target/debug/hostile-corpus --table docs/isolation.md`"
+    );
 }

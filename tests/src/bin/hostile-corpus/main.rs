@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! hostile-corpus [--as root|user|delegated|both|all] [--against ours|stock] [--only NAME|FAMILY]... [--here [--programs DIR]]
-//! hostile-corpus --table
+//! hostile-corpus --table FILE
 //! ```
 //!
 //! One line for each case while it runs; the exit status is 0 only if every case is contained for the
 //! expected reason, every control succeeded, nothing is left and a good job is still served. It needs
 //! root. It makes a lab for itself; with `--here` it runs in the world that it finds, such as a guest
-//! that is its own. `--table` prints the corpus for the documentation and runs nothing.
+//! that is its own. `--table` writes the corpus into the documentation and runs nothing.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the score is the result")]
 
@@ -32,8 +32,9 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let options = Options::parse(words)?;
     let cases = corpus::all();
-    if options.table {
-        print!("{}", table::of(&cases));
+    if let Some(file) = &options.table {
+        let text = std::fs::read_to_string(file)?;
+        std::fs::write(file, table::put_into(&text, &cases)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     if options.here {
@@ -69,6 +70,10 @@ fn run_all(options: &Options, cases: &[Case]) -> anyhow::Result<Vec<Outcome>> {
     let groups = OwnGroups::enter()?;
     let mut outcomes = Vec::new();
     for (who, is_delegated) in options.who.iter().copied() {
+        if is_delegated && !groups.can_be_given() {
+            println!("not here  delegated: this host has only the unified hierarchy");
+            continue;
+        }
         let ordinary = groups::ordinary_uid()?;
         groups.give(if is_delegated { ordinary } else { 0 })?;
         let mut situation = Situation {

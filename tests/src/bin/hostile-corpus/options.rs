@@ -13,7 +13,7 @@ pub(crate) struct Options {
     only: Vec<String>,
     pub(crate) here: bool,
     pub(crate) programs: PathBuf,
-    pub(crate) table: bool,
+    pub(crate) table: Option<PathBuf>,
 }
 
 impl Options {
@@ -24,7 +24,7 @@ impl Options {
             only: Vec::new(),
             here: false,
             programs: stap_tests::world::TOOLS.into(),
-            table: false,
+            table: None,
         };
         while let Some(word) = words.next() {
             let mut value = || {
@@ -38,7 +38,7 @@ impl Options {
                 "--only" => options.only.push(value()?),
                 "--programs" => options.programs = value()?.into(),
                 "--here" => options.here = true,
-                "--table" => options.table = true,
+                "--table" => options.table = Some(value()?.into()),
                 _ => bail!("unknown option {word}"),
             }
         }
