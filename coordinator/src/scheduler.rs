@@ -2,6 +2,9 @@
 //!
 //! One task owns the queue, the count of jobs of each peer and the running jobs. A job is cancelled
 //! by dropping its [`Ticket`], whether it still waits or already runs.
+//!
+//! A peer may have half as many jobs waiting as there are free places in the queue: nobody can fill it
+//! alone, and each further one who tries leaves two thirds of what he found.
 
 mod queue;
 
@@ -11,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stap_protocol::job::{Job, Report};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -25,6 +28,7 @@ use queue::Queue;
 #[derive(Clone, Debug)]
 pub struct Scheduler {
     submissions: mpsc::Sender<Submission>,
+    outlook: watch::Receiver<Duration>,
 }
 
 /// How many jobs may wait, and how many of them may be one peer's.
@@ -50,6 +54,13 @@ pub enum Refusal {
     PeerBusy {
         /// How many that is.
         jobs: usize,
+        /// When there is probably room again.
+        retry: Duration,
+    },
+    /// The peer has half as many jobs waiting as there are free places for all others.
+    ShareUsed {
+        /// How many that is.
+        waiting: usize,
         /// When there is probably room again.
         retry: Duration,
     },
@@ -82,6 +93,7 @@ impl Scheduler {
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, submissions) = mpsc::channel(SUBMISSIONS);
+        let (outlook, watched) = watch::channel(FIRST_GUESS);
         let desk = Desk {
             executor,
             bounds,
@@ -91,13 +103,21 @@ impl Scheduler {
             owners: HashMap::new(),
             jobs: HashMap::new(),
             typical: FIRST_GUESS,
+            outlook,
         };
         (
             Self {
                 submissions: sender,
+                outlook: watched,
             },
             desk.run(stop),
         )
+    }
+
+    /// In what time a job of somebody who has several will probably have ended.
+    #[must_use]
+    pub fn outlook(&self) -> Duration {
+        *self.outlook.borrow()
     }
 
     /// Puts a job into the queue.
@@ -141,6 +161,7 @@ struct Desk<E: Executor> {
     jobs: HashMap<Peer, usize>,
     /// A moving average of how long jobs take.
     typical: Duration,
+    outlook: watch::Sender<Duration>,
 }
 
 impl<E: Executor> Desk<E> {
@@ -176,6 +197,7 @@ impl<E: Executor> Desk<E> {
             *self.jobs.entry(peer).or_default() += 1;
             Ticket { report }
         });
+        self.look_out();
         if accepted.send(answer).is_err() {
             tracing::debug!("a client left before its job was queued");
         }
@@ -184,24 +206,41 @@ impl<E: Executor> Desk<E> {
     fn admit(&self, peer: Peer) -> Result<(), Refusal> {
         let jobs = self.jobs.get(&peer).copied().unwrap_or_default();
         if jobs >= self.bounds.per_peer {
-            return Err(Refusal::PeerBusy {
-                jobs,
-                retry: self.typical.clamp(SOON, LATE),
-            });
+            let retry = self.turn_time();
+            return Err(Refusal::PeerBusy { jobs, retry });
         }
-        if self.queue.len() >= self.bounds.queue {
-            return Err(Refusal::QueueFull {
+        let free = self.bounds.queue.saturating_sub(self.queue.len());
+        let waiting = self.queue.waiting(peer);
+        match (free, waiting) {
+            (0, _) => Err(Refusal::QueueFull {
                 retry: self.drain_time(),
-            });
+            }),
+            (free, waiting) if waiting.saturating_mul(2) >= free => Err(Refusal::ShareUsed {
+                waiting,
+                retry: self.turn_time(),
+            }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// When about half of the queue is done, if jobs take as long as they did.
     fn drain_time(&self) -> Duration {
-        let rounds = self.queue.len() / (2 * self.bounds.slots.get());
-        let rounds = u32::try_from(rounds).unwrap_or(u32::MAX).max(1);
-        self.typical.saturating_mul(rounds).clamp(SOON, LATE)
+        self.rounds(self.queue.len() / 2)
+    }
+
+    /// When everybody who waits has had a turn.
+    fn turn_time(&self) -> Duration {
+        self.rounds(self.queue.peers())
+    }
+
+    /// How long so many jobs take with all slots, if they take as long as the last ones did.
+    fn rounds(&self, jobs: usize) -> Duration {
+        let rounds = u32::try_from(jobs.div_ceil(self.bounds.slots.get())).unwrap_or(u32::MAX);
+        self.typical.saturating_mul(rounds.max(1)).clamp(SOON, LATE)
+    }
+
+    fn look_out(&self) {
+        self.outlook.send_replace(self.turn_time());
     }
 
     fn forget_cancelled(&mut self) {
@@ -244,8 +283,10 @@ impl<E: Executor> Desk<E> {
             Err(error) => error.id(),
         };
         if let Some(peer) = self.owners.remove(&id) {
+            self.queue.ended(peer);
             self.release(peer);
         }
+        self.look_out();
     }
 
     fn release(&mut self, peer: Peer) {

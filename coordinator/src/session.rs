@@ -184,7 +184,9 @@ impl Sessions {
 
     async fn run(&self, peer: Peer, job: stap_protocol::job::Job) -> Result<Report, Refusal> {
         tokio::select! {
-            report = async { self.scheduler.submit(peer, job).await?.report().await } => report.map_err(Refusal::from),
+            report = async { self.scheduler.submit(peer, job).await?.report().await } => {
+                report.map_err(|refusal| no_room(refusal, peer))
+            }
             () = self.stop.cancelled() => Err(Refusal::Stopping),
         }
     }
@@ -201,19 +203,23 @@ impl From<DecodeError> for Refusal {
     }
 }
 
-impl From<NoRoom> for Refusal {
-    fn from(refusal: NoRoom) -> Self {
-        match refusal {
-            NoRoom::QueueFull { retry } => Self::Busy {
-                why: "its queue is full".to_owned(),
-                retry,
-            },
-            NoRoom::PeerBusy { jobs, retry } => Self::Busy {
-                why: format!("it works on {jobs} requests of this host already"),
-                retry,
-            },
-            NoRoom::Stopped => Self::Stopping,
-        }
+fn no_room(refusal: NoRoom, peer: Peer) -> Refusal {
+    match refusal {
+        NoRoom::QueueFull { retry } => Refusal::Busy {
+            why: "its queue is full".to_owned(),
+            retry,
+        },
+        NoRoom::PeerBusy { jobs, retry } => Refusal::Busy {
+            why: format!("it works on {jobs} requests of {peer} already"),
+            retry,
+        },
+        NoRoom::ShareUsed { waiting, retry } => Refusal::Busy {
+            why: format!(
+                "{waiting} requests of {peer} wait already, and the rest of its queue is for others"
+            ),
+            retry,
+        },
+        NoRoom::Stopped => Refusal::Stopping,
     }
 }
 

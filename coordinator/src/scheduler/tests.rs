@@ -12,6 +12,7 @@ use super::*;
 struct Stage {
     slots: Arc<Semaphore>,
     end: Semaphore,
+    took: Mutex<Duration>,
     events: mpsc::Sender<String>,
 }
 
@@ -51,7 +52,10 @@ impl Executor for Stage {
             stderr: Vec::new(),
             files: Vec::new(),
             private_directories: Vec::new(),
-            usage: Usage::default(),
+            usage: Usage {
+                wall: *self.took.lock().unwrap(),
+                ..Usage::default()
+            },
         }
     }
 }
@@ -86,6 +90,7 @@ fn play(slots: usize, bounds: Bounds) -> Play {
     let stage = Arc::new(Stage {
         slots: Arc::new(Semaphore::new(slots)),
         end: Semaphore::new(0),
+        took: Mutex::default(),
         events: sender,
     });
     let stop = CancellationToken::new();
@@ -116,7 +121,7 @@ fn bounds(queue: usize, per_peer: usize) -> Bounds {
 }
 
 #[tokio::test]
-async fn a_second_peer_waits_for_one_job_only() {
+async fn a_second_peer_s_only_job_is_next() {
     let mut play = play(1, bounds(8, 8));
     let mut tickets = Vec::new();
     for (owner, name) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1")] {
@@ -129,7 +134,7 @@ async fn a_second_peer_waits_for_one_job_only() {
     }
     assert_eq!(
         order,
-        ["started a1", "started a2", "started b1", "started a3"]
+        ["started a1", "started b1", "started a2", "started a3"]
     );
 }
 
@@ -155,6 +160,62 @@ async fn one_peer_cannot_take_more_than_its_share() {
     let refusal = play.scheduler.submit(peer(1), job("3")).await.unwrap_err();
     assert!(matches!(refusal, Refusal::PeerBusy { jobs: 2, .. }));
     let _other = play.scheduler.submit(peer(2), job("4")).await.unwrap();
+}
+
+#[tokio::test]
+async fn beside_a_thousand_jobs_an_only_one_waits_for_one_running_job() {
+    let mut play = play(2, bounds(4096, 4096));
+    let mut tickets = Vec::new();
+    for number in 0..1000 {
+        let name = format!("a{number}");
+        tickets.push(play.scheduler.submit(peer(1), job(&name)).await.unwrap());
+    }
+    assert_eq!(play.event().await, "started a0");
+    assert_eq!(play.event().await, "started a1");
+    tickets.push(play.scheduler.submit(peer(2), job("b")).await.unwrap());
+    play.stage.end.add_permits(1);
+    assert_eq!(play.event().await, "started b");
+}
+
+#[tokio::test]
+async fn a_peer_may_have_half_as_many_jobs_waiting_as_there_are_free_places() {
+    let mut play = play(1, bounds(12, 100));
+    let mut tickets = vec![play.scheduler.submit(peer(1), job("runs")).await.unwrap()];
+    assert_eq!(play.event().await, "started runs");
+    let mut waiting = [0; 4];
+    for owner in [1, 2, 3] {
+        while let Ok(ticket) = play.scheduler.submit(peer(owner), job("waits")).await {
+            tickets.push(ticket);
+            waiting[usize::from(owner)] += 1;
+        }
+    }
+    assert_eq!(waiting, [0, 4, 3, 2]);
+    let refusal = play.scheduler.submit(peer(1), job("7")).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::ShareUsed { waiting: 4, .. }));
+    let _newcomer = play.scheduler.submit(peer(4), job("8")).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_time_to_come_back_grows_with_the_queue_and_with_how_long_jobs_take() {
+    let mut play = play(1, bounds(64, 2));
+    let mut tickets = Vec::new();
+    let mut told = Vec::new();
+    for owner in [1, 2, 3] {
+        for _ in 0..2 {
+            tickets.push(play.scheduler.submit(peer(owner), job("x")).await);
+        }
+        let refused = play.scheduler.submit(peer(1), job("x")).await.unwrap_err();
+        let (Refusal::PeerBusy { retry, .. } | Refusal::QueueFull { retry }) = refused else {
+            panic!("{refused:?}");
+        };
+        told.push(retry);
+    }
+    assert_eq!(told, [FIRST_GUESS, FIRST_GUESS * 2, FIRST_GUESS * 3]);
+    assert_eq!(play.event().await, "started x");
+    *play.stage.took.lock().unwrap() = Duration::from_secs(3600);
+    play.stage.end.add_permits(1);
+    assert_eq!(play.event().await, "started x");
+    assert_eq!(play.scheduler.outlook(), LATE, "it has a bound");
 }
 
 #[tokio::test]
