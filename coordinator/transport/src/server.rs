@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use stap_protocol::frame::{FrameError, Progress, RequestFrame};
+use stap_protocol::frame::{FrameError, HEADER, Progress, RequestFrame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -74,6 +74,9 @@ pub enum TransportError {
         /// What was still expected.
         missing: usize,
     },
+    /// There is no room for what the client sends. It can still be told so.
+    #[error("there is no room for the request")]
+    NoRoom,
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Io(#[source] io::Error),
@@ -158,6 +161,15 @@ impl Acceptor {
 impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
     /// Reads one request of at most `max` bytes. After an error the client can still be replied to.
     pub async fn read_request(&mut self, max: u32) -> Result<Received, TransportError> {
+        self.read_request_within(max, |_bytes| true).await
+    }
+
+    /// The same, as long as `room` has room for the bytes that have arrived.
+    pub async fn read_request_within(
+        &mut self,
+        max: u32,
+        mut room: impl FnMut(usize) -> bool,
+    ) -> Result<Received, TransportError> {
         let pace = Pace::new(
             Step::Send,
             self.deadlines.read,
@@ -165,12 +177,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
             self.accepted,
         );
         let mut frame = RequestFrame::new(max);
-        let mut buffer = vec![0; CHUNK];
+        // Thousands may be silent in front of a body, so they get no buffer for one.
+        let mut header = [0; HEADER];
+        let mut body = Vec::new();
         while frame.needs() > 0 {
-            let wanted = frame.needs().min(CHUNK);
-            let read = pace.keep(self.tls.read(&mut buffer[..wanted])).await;
+            let wanted = frame.needs().min(READ);
+            let buffer = match header.get_mut(..wanted) {
+                Some(header) => header,
+                None => {
+                    body.resize(body.len().max(wanted), 0);
+                    &mut body[..wanted]
+                }
+            };
+            let read = pace.keep(self.tls.read(buffer)).await;
             match end_without_notice(read)? {
                 0 => return Err(cut_short(&frame)),
+                count if !room(count) => return Err(TransportError::NoRoom),
                 count => frame.feed(&buffer[..count])?,
             };
         }
@@ -184,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
     /// up to a bound: a client that goes on talking is not waiting for an answer. Can be dropped and
     /// called again.
     pub async fn gone(&mut self) {
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = [0; WORD];
         while self.surplus < MAX_SURPLUS {
             match self.tls.read(&mut buffer).await {
                 Ok(count @ 1..) => self.surplus += count,
@@ -253,7 +275,7 @@ struct Drain {
 }
 
 /// Stock clients send nothing behind their request.
-const MAX_SURPLUS: usize = 1 << 20;
+const MAX_SURPLUS: usize = 64 << 10;
 
 /// A client with a request above our limit sends all of it before it reads why it is refused.
 const MAX_DRAINED: usize = 256 << 20;
@@ -265,15 +287,21 @@ const AFTER_FAILED_HANDSHAKE: Drain = Drain {
     whole: Duration::from_secs(2),
 };
 
-/// What is read or written at once: four TLS records.
+/// What is written at once: four TLS records.
 const CHUNK: usize = 64 << 10;
+
+/// What is read at once: one TLS record.
+const READ: usize = 16 << 10;
+
+/// What is read at once of a client that should be silent.
+const WORD: usize = 512;
 
 async fn drain<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, bounds: Drain) {
     let pace = Pace::new(Step::Send, bounds.idle, bounds.whole, Instant::now());
     if pace.keep(stream.shutdown()).await.is_err() {
         return;
     }
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; READ];
     let mut left = bounds.bytes;
     while left > 0 {
         match pace.keep(stream.read(&mut buffer)).await {
