@@ -3,13 +3,15 @@
 mod certificate;
 
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use stap_policy::Admission;
 use stap_transport::Deadlines;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +22,7 @@ use crate::announcer::{Announced, Announcer, Host};
 use crate::catalogue::Catalogue;
 use crate::database::{Credentials, Database};
 use crate::listener::{Bound, accept};
-use crate::peer::Peer;
+use crate::peer::{Owners, Peer};
 use crate::readiness::Readiness;
 use crate::request_id::RequestIds;
 use crate::scheduler::{Bounds, Scheduler};
@@ -55,6 +57,8 @@ pub struct Prepared {
     pub credentials: Credentials,
     /// The port.
     pub bound: Bound,
+    /// Tells the users of this host apart, if it can.
+    pub owners: Option<Owners>,
     /// The worker.
     pub worker: Spawned,
 }
@@ -99,6 +103,7 @@ pub async fn run(prepared: Prepared, readiness: &mut Option<Readiness>) -> anyho
 /// A server in operation.
 struct House {
     listener: TcpListener,
+    owners: Option<Owners>,
     seats: Seats,
     sessions: Arc<Sessions>,
     tasks: TaskTracker,
@@ -136,15 +141,7 @@ impl House {
         spawn_worker_tasks(&tasks, link, stderr, &release_worker, &worker_gone);
         let admission = *prepared.policy.policy.admission();
         let connections = count(admission.connections.get());
-        let in_use = prepared.slots.get() + SPARE_SEATS;
-        let bounds = Bounds {
-            // A full queue leaves seats for telling others that it is full.
-            queue: count(admission.queue.get())
-                .min(connections.saturating_sub(in_use))
-                .max(1),
-            per_peer: count(admission.jobs_per_peer.get()),
-            slots: prepared.slots,
-        };
+        let bounds = bounds(&admission, connections, prepared.slots);
         let (scheduler, desk) = Scheduler::new(Arc::new(worker), bounds, release_worker.clone());
         tasks.spawn(desk);
         let (acceptor, watched) = watch::channel(prepared.credentials.acceptor.clone());
@@ -168,6 +165,7 @@ impl House {
         tracing::info!("Using network address {address}");
         Ok(Self {
             listener,
+            owners: prepared.owners,
             seats: Seats::new(connections, count(admission.connections_per_peer.get())),
             sessions: Arc::new(sessions),
             tasks,
@@ -224,7 +222,8 @@ impl House {
                     self.certificate.renew_if_due(self.announced.as_ref(), &self.sessions.catalogue);
                 }
                 (seat, (socket, address)) = async { (self.seats.free().await, accept(&self.listener).await) } => {
-                    let seat = self.seats.take(seat, Peer::from(address.ip()));
+                    let peer = self.peer(&socket, address);
+                    let seat = self.seats.take(seat, peer);
                     let (sessions, served) = (Arc::clone(&self.sessions), Arc::clone(&self.served));
                     self.connections.spawn(async move {
                         sessions.serve(socket, address, seat).await;
@@ -232,6 +231,13 @@ impl House {
                     });
                 }
             }
+        }
+    }
+
+    fn peer(&mut self, socket: &TcpStream, address: SocketAddr) -> Peer {
+        match (&mut self.owners, socket.local_addr()) {
+            (Some(owners), Ok(own)) => owners.peer(own, address),
+            _ => address.ip().into(),
         }
     }
 
@@ -296,6 +302,18 @@ fn spawn_worker_tasks(
             tracing::warn!(%error, "the worker's messages are lost from here on");
         }
     });
+}
+
+fn bounds(admission: &Admission, connections: usize, slots: NonZeroUsize) -> Bounds {
+    let in_use = slots.get() + SPARE_SEATS;
+    Bounds {
+        // A full queue leaves seats for telling others that it is full.
+        queue: count(admission.queue.get())
+            .min(connections.saturating_sub(in_use))
+            .max(1),
+        per_peer: count(admission.jobs_per_peer.get()),
+        slots,
+    }
 }
 
 fn count(value: u64) -> usize {

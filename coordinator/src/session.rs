@@ -140,14 +140,14 @@ impl Sessions {
         address: SocketAddr,
         seat: &Seat,
     ) -> Result<Reply, Refusal> {
-        let peer = Peer::from(address.ip());
+        let peer = seat.peer();
         if seat.crowded() {
             return Err(Refusal::Busy {
                 why: format!("{peer} has too many connections"),
                 retry: CROWD_RETRY,
             });
         }
-        let request = self.unpack(package).await?;
+        let request = self.unpack(package, seat).await?;
         let _room = self.room_for(&request)?;
         let Accepted { job, client } = admit(request, id, &self.policy, &self.catalogue)?;
         let target = job.target.clone();
@@ -157,7 +157,8 @@ impl Sessions {
         Ok(compose(report, &client, &target, id))
     }
 
-    async fn unpack(&self, package: Vec<u8>) -> Result<Request, Refusal> {
+    async fn unpack(&self, package: Vec<u8>, seat: &Seat) -> Result<Request, Refusal> {
+        let _own_turn = seat.turn_to_unpack().await;
         let _turn = self
             .unpackers
             .acquire()

@@ -13,6 +13,7 @@ use crate::database::{Credentials, CredentialsError, Database};
 use crate::listener::Bound;
 use crate::log;
 use crate::options::Options;
+use crate::peer::Owners;
 use crate::server::Prepared;
 use crate::settings::{PolicyText, Surroundings, absolute, configuration, slots};
 use crate::worker::{self, Spawned};
@@ -53,6 +54,7 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
     // All names of the command line are resolved, and a server that goes on must not keep the file
     // system busy in which it happened to be started.
     std::env::set_current_dir("/").map_err(Failure::WorkingDirectory)?;
+    let owners = owners();
     give_up_rights(&surroundings, &database)?;
     Ok(Prepared {
         nodename,
@@ -65,8 +67,22 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
         database,
         credentials,
         bound,
+        owners,
         worker,
     })
+}
+
+/// A confined process could not ask the kernel anew.
+fn owners() -> Option<Owners> {
+    let opened = Owners::open();
+    match &opened {
+        Ok(_) => tracing::info!("users of this host are told apart by the kernel's word"),
+        Err(error) => tracing::warn!(
+            "users of this host share one address, and cannot be told apart: {error}; load the module tcp_diag, and \
+             allow address family netlink"
+        ),
+    }
+    opened.ok()
 }
 
 /// Lines for people who wait for the start go to their terminal and nowhere else.
