@@ -21,13 +21,15 @@ use crate::Clock;
 use crate::announcer::{Announced, Announcer, Host};
 use crate::catalogue::Catalogue;
 use crate::database::{Credentials, Database};
+use crate::door::DoorLog;
 use crate::listener::{Bound, accept};
+use crate::memory::Memory;
 use crate::peer::{Owners, Peer};
 use crate::readiness::Readiness;
 use crate::request_id::RequestIds;
 use crate::scheduler::{Bounds, Scheduler};
 use crate::seats::Seats;
-use crate::session::{REQUEST_MEMORY, Sessions, unpackers};
+use crate::session::{MEMORY, Sessions, unpackers};
 use crate::settings::PolicyText;
 use crate::signals::Signals;
 use crate::worker::{LocalWorker, Spawned, WorkerProcess, relay};
@@ -157,10 +159,12 @@ impl House {
             scheduler,
             ids: RequestIds::default(),
             unpackers: Arc::new(unpackers()),
-            memory: Arc::new(Semaphore::new(REQUEST_MEMORY)),
+            memory: Memory::new(MEMORY),
+            door: Arc::default(),
             closing: closing.clone(),
             stop: stop.clone(),
         };
+        spawn_door_log(&tasks, Arc::clone(&sessions.door), release_worker.clone());
         let listener = prepared.bound.listen().context("listening for clients")?;
         tracing::info!("Using network address {address}");
         Ok(Self {
@@ -300,6 +304,16 @@ fn spawn_worker_tasks(
     tasks.spawn(async move {
         if let Err(error) = relay(stderr).await {
             tracing::warn!(%error, "the worker's messages are lost from here on");
+        }
+    });
+}
+
+/// What was not told when the server stops is told then.
+fn spawn_door_log(tasks: &TaskTracker, door: Arc<DoorLog>, over: CancellationToken) {
+    tasks.spawn(async move {
+        tokio::select! {
+            () = door.sum_up_each_minute() => {}
+            () = over.cancelled() => door.sum_up(),
         }
     });
 }

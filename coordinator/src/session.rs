@@ -3,6 +3,7 @@
 //! Whatever goes wrong after the handshake, the client gets a reply that says so, and the log gets
 //! one line with the same request id.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,12 +15,14 @@ use stap_protocol::request::{DecodeError, Limits, Request};
 use stap_transport::Deadlines;
 use stap_transport::server::{Acceptor, Received, ServerStream, TransportError};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
 
 use crate::catalogue::Catalogue;
+use crate::door::{DoorLog, Event, Visitor};
 use crate::intake::{Accepted, admit};
+use crate::memory::{Holding, Memory};
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::reply::compose;
@@ -46,8 +49,10 @@ pub struct Sessions {
     pub ids: RequestIds,
     /// Unpacking burns a processor, so only so many do it at the same time.
     pub unpackers: Arc<Semaphore>,
-    /// Mebibytes of requests that may be held, waiting or running.
-    pub memory: Arc<Semaphore>,
+    /// Room for requests and replies.
+    pub memory: Memory,
+    /// Hears what clients do.
+    pub door: Arc<DoorLog>,
     /// Cancelled when no new requests are taken any more.
     pub closing: CancellationToken,
     /// Cancelled when requests under way must be answered at once.
@@ -56,78 +61,96 @@ pub struct Sessions {
 
 type Stream = ServerStream<TcpStream>;
 
-/// Room for requests in memory, in mebibytes. A full queue of requests of the usual few kilobytes is
-/// far below; this stops a few peers that send the largest ones.
-pub const REQUEST_MEMORY: usize = 512;
+/// Room for requests and replies in memory. A full queue of requests of the usual few kilobytes is far
+/// below; this stops a few peers that send the largest ones, or do not take their replies.
+pub const MEMORY: u64 = 512 << 20;
 
-/// How many requests may be unpacked at the same time: as many as processors could.
+/// How many requests may be unpacked at the same time: as many as processors could, and few enough for
+/// what they unpack to.
 #[must_use]
 pub fn unpackers() -> Semaphore {
-    Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    Semaphore::new(processors.min(MOST_UNPACKERS))
 }
 
 impl Sessions {
     /// Serves one connection to its end.
     pub async fn serve(&self, socket: TcpStream, address: SocketAddr, seat: Seat) {
+        let client = Connected {
+            visitor: Visitor {
+                address,
+                peer: seat.peer(),
+            },
+            id: self.ids.next(),
+            seat,
+        };
         let acceptor = self.acceptor.borrow().clone();
         let stream = tokio::select! {
             stream = acceptor.accept(socket, &self.deadlines) => stream,
-            () = seat.evicted().cancelled() => return note_eviction(address),
+            () = client.seat.evicted().cancelled() => return self.note_eviction(&client),
             () = self.closing.cancelled() => return,
         };
-        let id = self.ids.next();
         match stream {
             Ok(stream) => {
-                let span = info_span!("request", %id);
-                self.converse(stream, address, &seat, id)
-                    .instrument(span)
-                    .await;
+                let span = info_span!("request", id = %client.id);
+                self.converse(stream, &client).instrument(span).await;
             }
-            Err(error) => tracing::debug!(%address, %error, "no connection"),
+            Err(error) => self.note(&client, Event::Handshake, &error),
         }
     }
 
-    async fn converse(&self, mut stream: Stream, address: SocketAddr, seat: &Seat, id: RequestId) {
+    async fn converse(&self, mut stream: Stream, client: &Connected) {
+        let mut room = self.memory.hold(client.seat.peer());
         let request = tokio::select! {
-            request = self.read(&mut stream) => request,
-            () = seat.evicted().cancelled() => return note_eviction(address),
+            request = self.read(&mut stream, client, &mut room) => request,
+            () = client.seat.evicted().cancelled() => return self.note_eviction(client),
         };
         let reply = match request {
             Ok(None) => return farewell(stream).await,
             Err(None) => return,
-            Err(Some(refusal)) => refuse(&refusal, id, address),
+            Err(Some(refusal)) => self.refuse(&refusal, client),
             Ok(Some(package)) => {
-                seat.delivered();
+                client.seat.delivered();
                 tokio::select! {
-                    reply = self.answer(package, id, address, seat) => {
-                        reply.unwrap_or_else(|refusal| refuse(&refusal, id, address))
+                    reply = self.answer(package, client, &mut room) => {
+                        reply.unwrap_or_else(|refusal| self.refuse(&refusal, client))
                     }
                     () = stream.gone() => {
-                        tracing::info!(%address, "the client left before its answer; its job is cancelled");
-                        return;
+                        let reason = "the client left before its answer; its job is cancelled";
+                        return self.note(client, Event::Left, &reason);
                     }
                 }
             }
         };
-        seat.answered();
-        send(stream, reply, seat).await;
+        client.seat.answered();
+        self.send(stream, reply, client).await;
     }
 
     /// `Ok(None)` and `Err(None)` need no answer.
-    async fn read(&self, stream: &mut Stream) -> Result<Option<Vec<u8>>, Option<Refusal>> {
+    async fn read(
+        &self,
+        stream: &mut Stream,
+        client: &Connected,
+        room: &mut Holding,
+    ) -> Result<Option<Vec<u8>>, Option<Refusal>> {
+        let mut full = None;
+        let charge = |bytes| room.grow(bytes).map_err(|error| full = Some(error)).is_ok();
         let received = tokio::select! {
-            received = stream.read_request(self.limits.compressed) => received,
+            received = stream.read_request_within(self.limits.compressed, charge) => received,
             () = self.closing.cancelled() => return Err(Some(Refusal::Stopping)),
         };
-        match received {
-            Ok(Received::ProbeOnly) => Ok(None),
-            Ok(Received::Request(package)) => Ok(Some(package)),
-            Err(TransportError::Frame(error)) => Err(Some(Refusal::from(DecodeError::from(error)))),
-            Err(error @ (TransportError::Late(_) | TransportError::Truncated { .. })) => {
+        match (received, full) {
+            (Ok(Received::ProbeOnly), _) => Ok(None),
+            (Ok(Received::Request(package)), _) => Ok(Some(package)),
+            (Err(_), Some(full)) => Err(Some(self.busy(full.to_string()))),
+            (Err(TransportError::Frame(error)), _) => {
+                Err(Some(Refusal::from(DecodeError::from(error))))
+            }
+            (Err(error @ (TransportError::Late(_) | TransportError::Truncated { .. })), _) => {
                 Err(Some(Refusal::Package(error.to_string())))
             }
-            Err(error) => {
-                tracing::debug!(%error, "no request");
+            (Err(error), _) => {
+                self.note(client, Event::NoRequest, &error);
                 Err(None)
             }
         }
@@ -136,25 +159,29 @@ impl Sessions {
     async fn answer(
         &self,
         package: Vec<u8>,
-        id: RequestId,
-        address: SocketAddr,
-        seat: &Seat,
+        connected: &Connected,
+        room: &mut Holding,
     ) -> Result<Reply, Refusal> {
+        let Connected { visitor, id, seat } = connected;
         let peer = seat.peer();
         if seat.crowded() {
-            return Err(Refusal::Busy {
-                why: format!("{peer} has too many connections"),
-                retry: CROWD_RETRY,
-            });
+            return Err(self.busy(format!("all connections that {peer} may have are at work")));
         }
         let request = self.unpack(package, seat).await?;
-        let _room = self.room_for(&request)?;
-        let Accepted { job, client } = admit(request, id, &self.policy, &self.catalogue)?;
+        room.set(size(&request))
+            .map_err(|full| self.busy(full.to_string()))?;
+        let Accepted { job, client } = admit(request, *id, &self.policy, &self.catalogue)?;
         let target = job.target.clone();
-        tracing::info!(%address, %target, arguments = job.arguments.len(), files = job.files.len(), "request accepted");
+        let has_lines = self.door.tell(peer, Event::Served, || {
+            tracing::info!(address = %visitor, %target, arguments = job.arguments.len(), files = job.files.len(), "request accepted");
+        });
         let report = self.run(peer, job).await?;
-        note_end(&report);
-        Ok(compose(report, &client, &target, id))
+        if has_lines {
+            note_end(&report);
+        }
+        room.set(weight(&report))
+            .map_err(|full| self.busy(full.to_string()))?;
+        Ok(compose(report, &client, &target, *id))
     }
 
     async fn unpack(&self, package: Vec<u8>, seat: &Seat) -> Result<Request, Refusal> {
@@ -171,18 +198,6 @@ impl Sessions {
             .map_err(Refusal::from)
     }
 
-    fn room_for(&self, request: &Request) -> Result<OwnedSemaphorePermit, Refusal> {
-        let bytes: usize = request.files.iter().map(|file| file.content.len()).sum();
-        let mebibytes = u32::try_from(bytes >> 20)
-            .unwrap_or(u32::MAX)
-            .saturating_add(1);
-        let room = Arc::clone(&self.memory).try_acquire_many_owned(mebibytes);
-        room.map_err(|_full| Refusal::Busy {
-            why: "requests fill its memory".to_owned(),
-            retry: MEMORY_RETRY,
-        })
-    }
-
     async fn run(&self, peer: Peer, job: stap_protocol::job::Job) -> Result<Report, Refusal> {
         tokio::select! {
             report = async { self.scheduler.submit(peer, job).await?.report().await } => {
@@ -191,6 +206,56 @@ impl Sessions {
             () = self.stop.cancelled() => Err(Refusal::Stopping),
         }
     }
+
+    /// Compressing a reply burns a processor, too.
+    async fn send(&self, stream: Stream, reply: Reply, client: &Connected) {
+        let package = tokio::task::spawn_blocking(move || reply.encode())
+            .await
+            .expect("encoding does not panic");
+        let sent = tokio::select! {
+            sent = stream.reply(&package) => sent,
+            () = client.seat.evicted().cancelled() => return self.note_eviction(client),
+        };
+        if let Err(error) = sent {
+            let reason = format!("the reply was not taken: {error}");
+            self.note(client, Event::NotTaken, &reason);
+        }
+    }
+
+    fn busy(&self, why: String) -> Refusal {
+        Refusal::Busy {
+            why,
+            retry: self.scheduler.outlook(),
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal, client: &Connected) -> Reply {
+        let address = client.visitor;
+        self.door.tell(client.seat.peer(), Event::Refused, || {
+            tracing::info!(%address, "request refused: {}", shortened(&refusal.to_string()));
+        });
+        refusal.reply(client.id)
+    }
+
+    fn note_eviction(&self, client: &Connected) {
+        let reason = "an idle connection gave way to a younger one";
+        self.note(client, Event::Evicted, &reason);
+    }
+
+    fn note(&self, client: &Connected, event: Event, reason: &dyn fmt::Display) {
+        let address = client.visitor;
+        self.door.tell(client.seat.peer(), event, || {
+            tracing::info!(%address, "{}", shortened(&reason.to_string()));
+        });
+    }
+}
+
+/// A client with a connection.
+#[derive(Debug)]
+struct Connected {
+    visitor: Visitor,
+    id: RequestId,
+    seat: Seat,
 }
 
 impl From<DecodeError> for Refusal {
@@ -224,13 +289,26 @@ fn no_room(refusal: NoRoom, peer: Peer) -> Refusal {
     }
 }
 
-fn refuse(refusal: &Refusal, id: RequestId, address: SocketAddr) -> Reply {
-    tracing::info!(%address, "request refused: {refusal}");
-    refusal.reply(id)
+/// What a request keeps in memory.
+fn size(request: &Request) -> u64 {
+    let files = request.files.iter().map(|file| file.content.len());
+    let arguments = request.arguments.iter().map(Vec::len);
+    let bytes: usize = files.chain(arguments).map(|bytes| bytes + OVERHEAD).sum();
+    (bytes + OVERHEAD) as u64
 }
 
-fn note_eviction(address: SocketAddr) {
-    tracing::info!(%address, "an idle connection gave way to a younger one");
+/// What a report, and then the reply that is made of it, keeps in memory.
+fn weight(report: &Report) -> u64 {
+    let files = report.files.iter().map(|file| file.content.len());
+    let texts = [report.stdout.len(), report.stderr.len()];
+    let bytes: usize = files.chain(texts).map(|bytes| bytes + OVERHEAD).sum();
+    bytes as u64
+}
+
+/// What a client is told in full is only begun in the log.
+fn shortened(reason: &str) -> &str {
+    let end = reason.floor_char_boundary(LONGEST_REASON);
+    reason.get(..end).unwrap_or_default()
 }
 
 fn note_end(report: &Report) {
@@ -266,19 +344,9 @@ async fn farewell(stream: Stream) {
     }
 }
 
-/// Compressing a reply burns a processor, too.
-async fn send(stream: Stream, reply: Reply, seat: &Seat) {
-    let package = tokio::task::spawn_blocking(move || reply.encode())
-        .await
-        .expect("encoding does not panic");
-    let sent = tokio::select! {
-        sent = stream.reply(&package) => sent,
-        () = seat.evicted().cancelled() => return,
-    };
-    if let Err(error) = sent {
-        tracing::info!(%error, "the reply was not taken");
-    }
-}
-
-const CROWD_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
-const MEMORY_RETRY: std::time::Duration = std::time::Duration::from_secs(10);
+/// More than one processor's worth of unpacking is a flood.
+const MOST_UNPACKERS: usize = 4;
+/// What a file or an argument costs besides its bytes, roughly.
+const OVERHEAD: usize = 256;
+/// Bytes of a reason in the log.
+const LONGEST_REASON: usize = 512;
