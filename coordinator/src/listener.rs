@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A socket that has its port and does not listen yet, so that nobody is kept waiting by a server
@@ -57,17 +58,34 @@ impl Bound {
 
 /// Accepts a connection, coping with what can go wrong with a single one.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut told = false;
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => return (stream, canonical(address)),
+            Ok((stream, address)) => {
+                keep_alive(&stream);
+                return (stream, canonical(address));
+            }
             Err(error) if is_momentary(&error) => {
                 tracing::debug!(%error, "a connection ended before it was accepted");
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection; trying again");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "cannot accept a connection; trying again until it works");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// A client whose host or network is gone says nothing any more, and its job should not go on for long.
+fn keep_alive(stream: &TcpStream) {
+    let alive = TcpKeepalive::new()
+        .with_time(SILENCE)
+        .with_interval(PROBES_EVERY)
+        .with_retries(PROBES);
+    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&alive) {
+        tracing::debug!(%error, "a connection is not watched");
     }
 }
 
@@ -125,10 +143,15 @@ fn is_momentary(error: &io::Error) -> bool {
     )
 }
 
-/// Connections that wait in the kernel while all seats are taken.
-const BACKLOG: i32 = 128;
+/// Connections that wait in the kernel until they are accepted: room for a flood, so that those who come
+/// behind it are not turned away by the kernel.
+const BACKLOG: i32 = 1024;
+/// A connection that is silent for so long is asked whether it still exists, and so often.
+const SILENCE: Duration = Duration::from_secs(30);
+const PROBES_EVERY: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
 /// While descriptors or memory are short, trying at once would only burn the processor.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

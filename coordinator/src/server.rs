@@ -61,6 +61,8 @@ pub struct Prepared {
     pub bound: Bound,
     /// Tells the users of this host apart, if it can.
     pub owners: Option<Owners>,
+    /// How many connections this process has descriptors for.
+    pub most_connections: usize,
     /// The worker.
     pub worker: Spawned,
 }
@@ -142,7 +144,7 @@ impl House {
             .context("connecting to the worker")?;
         spawn_worker_tasks(&tasks, link, stderr, &release_worker, &worker_gone);
         let admission = *prepared.policy.policy.admission();
-        let connections = count(admission.connections.get());
+        let connections = count(admission.connections.get()).min(prepared.most_connections);
         let bounds = bounds(&admission, connections, prepared.slots);
         let (scheduler, desk) = Scheduler::new(Arc::new(worker), bounds, release_worker.clone());
         tasks.spawn(desk);

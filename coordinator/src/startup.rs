@@ -3,6 +3,7 @@
 //! The process has one thread here and all the rights that it was started with. What needs them comes
 //! first; they are given up at the end.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use stap_certs::server::PasswordRule;
 use stap_certs::{Environment, Paths, Programs};
 use stap_protocol::job::LayerState;
@@ -14,6 +15,7 @@ use crate::listener::Bound;
 use crate::log;
 use crate::options::Options;
 use crate::peer::Owners;
+use crate::seats::LEAVING;
 use crate::server::Prepared;
 use crate::settings::{PolicyText, Surroundings, absolute, configuration, slots};
 use crate::worker::{self, Spawned};
@@ -55,6 +57,7 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
     // system busy in which it happened to be started.
     std::env::set_current_dir("/").map_err(Failure::WorkingDirectory)?;
     let owners = owners();
+    let most_connections = most_connections(&policy);
     give_up_rights(&surroundings, &database)?;
     Ok(Prepared {
         nodename,
@@ -68,6 +71,7 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
         credentials,
         bound,
         owners,
+        most_connections,
         worker,
     })
 }
@@ -83,6 +87,32 @@ fn owners() -> Option<Owners> {
         ),
     }
     opened.ok()
+}
+
+/// As many connections as the policy wants and this process has descriptors for. It may take all that
+/// its hard limit allows; the worker, which runs already, keeps its own.
+fn most_connections(policy: &PolicyText) -> usize {
+    let wanted = policy.policy.admission().connections.get();
+    let needed = wanted.saturating_add(OTHER_DESCRIPTORS);
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        let raised = Rlimit {
+            current: Some(limit.maximum.map_or(needed, |most| most.min(needed))),
+            ..limit
+        };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit = raised,
+            Err(error) => tracing::debug!(%error, "the limit of open files stays"),
+        }
+    }
+    let has = limit.current.unwrap_or(u64::MAX);
+    if has < needed {
+        tracing::warn!(
+            "the policy allows {wanted} connections, but this process may have only {has} files open; raise its limit \
+             (LimitNOFILE=, ulimit -n) to {needed}"
+        );
+    }
+    usize::try_from(has.saturating_sub(OTHER_DESCRIPTORS).max(1)).unwrap_or(usize::MAX)
 }
 
 /// Lines for people who wait for the start go to their terminal and nowhere else.
@@ -185,3 +215,6 @@ fn nodename() -> String {
         .to_string_lossy()
         .into_owned()
 }
+
+/// What is open besides connections of clients, with room for those that are leaving.
+const OTHER_DESCRIPTORS: u64 = 64 + LEAVING as u64;
