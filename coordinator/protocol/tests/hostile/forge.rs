@@ -22,6 +22,10 @@ pub(crate) struct Member {
     pub(crate) name: Vec<u8>,
     /// The name in front of the data, when it is not the same.
     pub(crate) local_name: Option<Vec<u8>>,
+    /// Checksum and sizes in front of the data, when they are not the same.
+    pub(crate) local_numbers: Option<[u32; 3]>,
+    /// Extra fields, in front of the data and in the directory.
+    pub(crate) extra: Vec<u8>,
     pub(crate) data: Vec<u8>,
     pub(crate) checksum: u32,
     pub(crate) packed: u32,
@@ -40,6 +44,8 @@ pub(crate) fn file(name: &str, content: &[u8]) -> Member {
     Member {
         name: name.as_bytes().to_vec(),
         local_name: None,
+        local_numbers: None,
+        extra: Vec::new(),
         data: content.to_vec(),
         checksum: crc32(content),
         packed: size,
@@ -63,6 +69,13 @@ impl Member {
 
     pub(crate) fn flags(self, flags: u16) -> Self {
         Self { flags, ..self }
+    }
+
+    pub(crate) fn extra(self, tag: u16, content: &[u8]) -> Self {
+        let mut extra = self.extra;
+        push16(&mut extra, &[tag, u16::try_from(content.len()).unwrap()]);
+        extra.extend_from_slice(content);
+        Self { extra, ..self }
     }
 
     pub(crate) fn method(self, method: u16) -> Self {
@@ -136,9 +149,21 @@ fn local_header(bytes: &mut Vec<u8>, member: &Member) {
     let name = member.local_name.as_ref().unwrap_or(&member.name);
     bytes.extend_from_slice(b"PK\x03\x04");
     push16(bytes, &[20, member.flags, member.method, 0, 0x21]);
-    push32(bytes, &[member.checksum, member.packed, member.unpacked]);
-    push16(bytes, &[u16::try_from(name.len()).unwrap(), 0]);
+    push32(
+        bytes,
+        &member
+            .local_numbers
+            .unwrap_or([member.checksum, member.packed, member.unpacked]),
+    );
+    push16(
+        bytes,
+        &[
+            u16::try_from(name.len()).unwrap(),
+            u16::try_from(member.extra.len()).unwrap(),
+        ],
+    );
     bytes.extend_from_slice(name);
+    bytes.extend_from_slice(&member.extra);
 }
 
 fn central_header(bytes: &mut Vec<u8>, member: &Member, start: u32) {
@@ -157,10 +182,17 @@ fn central_header(bytes: &mut Vec<u8>, member: &Member, start: u32) {
     push32(bytes, &[member.checksum, member.packed, member.unpacked]);
     push16(
         bytes,
-        &[u16::try_from(member.name.len()).unwrap(), 0, 0, 0, 0],
+        &[
+            u16::try_from(member.name.len()).unwrap(),
+            u16::try_from(member.extra.len()).unwrap(),
+            0,
+            0,
+            0,
+        ],
     );
     push32(bytes, &[member.attributes, start]);
     bytes.extend_from_slice(&member.name);
+    bytes.extend_from_slice(&member.extra);
 }
 
 /// A deflate stream of stored blocks: `content`, without any compression.
@@ -178,7 +210,7 @@ fn deflated(content: &[u8]) -> Vec<u8> {
 }
 
 /// The checksum of the format, computed bit by bit.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| {
         if crc & 1 == 1 {
             crc >> 1 ^ 0xedb8_8320

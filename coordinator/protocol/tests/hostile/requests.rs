@@ -2,13 +2,17 @@
 
 use stap_protocol::ArchiveError;
 use stap_protocol::frame::FrameError;
+use stap_protocol::path::PathError;
 use stap_protocol::request::{
     DecodeError, InvalidRequest, Limits, MAX_ARGUMENT, MachineOwnerKeys, Request, SysInfoError,
 };
 use stap_protocol::version::ProtocolVersion;
 
-use crate::forge::{DIRECTORY, MS_DOS, Member, NO_MODE, archive, file};
+use crate::forge::{DIRECTORY, MS_DOS, Member, NO_MODE, archive, crc32, file};
 use crate::{Seed, archives};
+
+/// The extra field in which some archivers put a name in UTF-8, and some readers look for it.
+const UNICODE_PATH: u16 = 0x7075;
 
 pub(crate) const SYSINFO: &[u8] = b"sysinfo: 6.12.107+deb13-amd64 x86_64";
 
@@ -209,14 +213,56 @@ fn headers_that_contradict_the_directory_are_refused() {
         start: Some(0),
         ..file("script/x", b"content")
     };
-    for lie in [renamed, elsewhere] {
-        let refused = Request::decode(&with(lie), &Limits::default());
+    let resized = Member {
+        local_numbers: Some([7, 7, 7]),
+        ..file("script/x", b"content")
+    };
+    // What is named in the directory lies in the content of another member, as in a bomb whose
+    // members share their bytes.
+    let inner = archive(&[file("script/y", b"content")]);
+    let outer = with(file("script/x", &inner));
+    let inside = u32::try_from(
+        outer
+            .windows(4)
+            .rposition(|four| four == b"PK\x03\x04")
+            .unwrap(),
+    );
+    let overlapping = archive(&[
+        file("sysinfo", SYSINFO),
+        file("argv1", b"-p4"),
+        file("script/x", &inner),
+        Member {
+            start: Some(inside.unwrap()),
+            ..file("script/y", b"content")
+        },
+    ]);
+    let endless_extra = Member {
+        extra: vec![0x75, 0x70, 0xff, 0xff],
+        ..file("script/x", b"content")
+    };
+    let mut lies: Vec<_> = [renamed, elsewhere, resized, endless_extra]
+        .map(with)
+        .into();
+    lies.push(overlapping);
+    for lie in lies {
+        let refused = Request::decode(&lie, &Limits::default());
         let unreadable = matches!(
             refused,
             Err(DecodeError::Archive(ArchiveError::Unreadable(_)))
         );
         assert!(unreadable, "{refused:?}");
     }
+}
+
+/// Archivers put names beyond ASCII there, so it has to be read, and judged like any name.
+#[test]
+fn a_name_in_an_extra_field_is_judged_as_well() {
+    let path = [&[1][..], &crc32(b"script/x").to_le_bytes(), b"../../x"].concat();
+    let renamed = with(file("script/x", b"content").extra(UNICODE_PATH, &path));
+    let refused = Request::decode(&renamed, &Limits::default()).unwrap_err();
+    let name = "../../x".to_owned();
+    let reason = PathError::Parent;
+    assert_eq!(refused, ArchiveError::Name { name, reason }.into());
 }
 
 #[test]
