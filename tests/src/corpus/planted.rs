@@ -82,8 +82,6 @@ impl Planted {
 
     /// Takes all of it away again.
     pub(super) fn remove(mut self, situation: &Situation) -> anyhow::Result<()> {
-        self.neighbour.kill()?;
-        self.neighbour.wait()?;
         let unique = self.in_tmp.file_name().unwrap_or_default();
         let unique = unique.to_string_lossy();
         for order in ["remove-queue", "remove-key"] {
@@ -92,6 +90,9 @@ impl Planted {
         for order in ["remove-shared-memory", "remove-semaphores"] {
             as_job(situation, &[order, SHARED])?;
         }
+        // His keys live no longer than his last process.
+        self.neighbour.kill()?;
+        self.neighbour.wait()?;
         fs::remove_file(&self.in_tmp)?;
         fs::remove_dir_all(&self.visible)?;
         let entry = self.warm.parent().context("an entry is in a directory")?;
