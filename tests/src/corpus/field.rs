@@ -63,10 +63,28 @@ impl Field {
         if let Some(service) = self.services.borrow().get(name) {
             return Ok(Rc::clone(service));
         }
+        // The log of an earlier one of this name would be taken for its own.
+        let log = self.situation.scratch.join(format!("logs/{name}.log"));
+        if log.exists() {
+            std::fs::remove_file(log)?;
+        }
         let service = Rc::new(self.start(name, changes, options)?);
         let mut services = self.services.borrow_mut();
         services.insert(name, Rc::clone(&service));
         Ok(service)
+    }
+
+    /// Stops such a server as an operator stops it. Its log stays until there is another of its name.
+    ///
+    /// # Errors
+    /// When somebody still uses it, or it resists.
+    pub fn close(&self, name: &str) -> anyhow::Result<()> {
+        let Some(service) = self.services.borrow_mut().remove(name) else {
+            return Ok(());
+        };
+        Rc::into_inner(service)
+            .with_context(|| format!("server {name} is in use"))?
+            .stop()
     }
 
     /// A server that only this case has, to do with as it likes.

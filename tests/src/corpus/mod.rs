@@ -21,6 +21,7 @@ pub mod guard;
 pub mod leftovers;
 pub mod limits;
 pub mod marked;
+pub mod packages;
 pub mod payload;
 pub mod planted;
 pub mod run;
@@ -38,6 +39,11 @@ pub use self::situation::{Against, Situation, Who};
 /// Every case of every family, in the order in which they run.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    let families = [code::cases(), limits::cases(), leftovers::cases()];
+    let families = [
+        code::cases(),
+        limits::cases(),
+        leftovers::cases(),
+        packages::cases(),
+    ];
     families.into_iter().flatten().collect()
 }

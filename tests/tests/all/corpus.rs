@@ -41,6 +41,11 @@ fn nothing_of_a_job_is_left() {
 }
 
 #[test]
+fn packages_are_refused_for_what_is_wrong_with_them() {
+    is_contained(Family::Packages);
+}
+
+#[test]
 fn every_rung_limit_and_promise_has_a_case() {
     let cases = corpus::all();
     assert!(cases.len() >= LEAST, "{} cases", cases.len());
@@ -81,7 +86,8 @@ fn limits_of_a_policy() -> impl Iterator<Item = &'static str> {
 /// How many cases there are at least, all families together.
 const LEAST: usize = 150;
 
-/// What is promised of jobs: that their whole tree ends, and that their world is clean.
+/// What is promised: of jobs, that their whole tree ends, and that their world is clean; of packages, that
+/// none of them is what it is not.
 const ITEMS: &[&str] = &[
     "whole-tree kill",
     "lifeline",
@@ -122,6 +128,18 @@ const ITEMS: &[&str] = &[
     "cgroup writes",
     "another slot's workspace",
     "pid 1",
+    "oversize packages",
+    "zip bombs",
+    "lying headers",
+    "nested packages",
+    "many entries",
+    "names that leave",
+    "absolute names",
+    "names with NUL",
+    "long names",
+    "duplicate names",
+    "case tricks",
+    "links",
 ];
 
 #[test]
