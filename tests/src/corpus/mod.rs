@@ -15,6 +15,7 @@
 pub mod bench;
 pub mod case;
 pub mod code;
+pub mod door;
 pub mod field;
 pub mod groups;
 pub mod guard;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Case> {
         limits::cases(),
         leftovers::cases(),
         packages::cases(),
+        door::cases(),
     ];
     families.into_iter().flatten().collect()
 }

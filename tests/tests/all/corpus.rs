@@ -46,6 +46,11 @@ fn packages_are_refused_for_what_is_wrong_with_them() {
 }
 
 #[test]
+fn abuse_at_the_door_ends_for_its_reason() {
+    is_contained(Family::Door);
+}
+
+#[test]
 fn every_rung_limit_and_promise_has_a_case() {
     let cases = corpus::all();
     assert!(cases.len() >= LEAST, "{} cases", cases.len());
@@ -87,7 +92,7 @@ fn limits_of_a_policy() -> impl Iterator<Item = &'static str> {
 const LEAST: usize = 150;
 
 /// What is promised: of jobs, that their whole tree ends, and that their world is clean; of packages, that
-/// none of them is what it is not.
+/// none of them is what it is not; of connections, that they end, and of users, that they have a share.
 const ITEMS: &[&str] = &[
     "whole-tree kill",
     "lifeline",
@@ -140,6 +145,14 @@ const ITEMS: &[&str] = &[
     "duplicate names",
     "case tricks",
     "links",
+    "idle connections",
+    "slow senders",
+    "half-open handshakes",
+    "slow readers",
+    "cancelled with its client",
+    "one user beside another",
+    "when to come back",
+    "a bounded log",
 ];
 
 #[test]
