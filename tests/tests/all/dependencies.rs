@@ -11,7 +11,8 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 const OURS: &[(&str, &[&str])] = &[
     ("stap-protocol", &[]),
     ("stap-policy", &[]),
-    ("stap-jail", &[]),
+    ("stap-filter", &[]),
+    ("stap-jail", &["stap-filter"]),
     ("stap-certs", &[]),
     ("stap-transport", &["stap-protocol"]),
     (
@@ -25,11 +26,12 @@ const OURS: &[(&str, &[&str])] = &[
             "stap-transport",
             "stap-certs",
             "stap-policy",
+            "stap-filter",
         ],
     ),
     (
         "stap-worker",
-        &["stap-protocol", "stap-policy", "stap-jail"],
+        &["stap-protocol", "stap-policy", "stap-jail", "stap-filter"],
     ),
     (
         "stap-tests",
@@ -71,8 +73,8 @@ const WRAPPED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "seccompiler",
-        &["stap-jail"],
-        "only the jail filters system calls",
+        &["stap-filter"],
+        "one place makes filters of system calls",
     ),
     ("openssl-sys", &[], "TLS is rustls, everywhere"),
     ("native-tls", &[], "TLS is rustls, everywhere"),

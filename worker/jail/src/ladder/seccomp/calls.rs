@@ -102,7 +102,7 @@ pub(super) const REFUSED: &[c_long] = &[
 
 /// `clone` with one of these makes a namespace: of cgroups, mounts, host names, IPC, users, pids,
 /// networks or clocks.
-pub(super) const NAMESPACE_FLAGS: &[u64] = &[
+pub(super) const NAMESPACE_FLAGS: [u32; 8] = [
     0x0200_0000,
     0x0002_0000,
     0x0400_0000,
@@ -115,9 +115,9 @@ pub(super) const NAMESPACE_FLAGS: &[u64] = &[
 
 /// `mmap` with this takes pages that the operator set aside for somebody else, and that no limit on
 /// memory counts.
-pub(super) const HUGE_PAGES: u64 = 0x4_0000;
+pub(super) const HUGE_PAGES: u32 = 0x4_0000;
 
 /// The requests of `ioctl` that ask what a descriptor is, or change only the descriptor: TCGETS and
 /// its successor, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
-pub(super) const TERMINAL_QUERIES: &[u64] =
-    &[0x5401, 0x802c_542a, 0x5413, 0x541b, 0x5421, 0x5450, 0x5451];
+pub(super) const TERMINAL_QUERIES: [u32; 7] =
+    [0x5401, 0x802c_542a, 0x5413, 0x541b, 0x5421, 0x5450, 0x5451];
