@@ -2,10 +2,12 @@
 //!
 //! The order is the argument: emptying the bounding set and changing the user need capabilities,
 //! dropping capabilities ends that,
-//! and the last two can never be taken back. All of it happens while this process has one thread,
-//! because the kernel keeps credentials and Landlock domains per thread.
+//! and the last three can never be taken back; the filter of system calls comes last because it
+//! forbids what the others need. All of it happens while this process has one thread,
+//! because the kernel keeps credentials, Landlock domains and filters per thread.
 
 mod account;
+mod calls;
 mod filesystem;
 
 use std::path::Path;
@@ -45,6 +47,8 @@ pub fn confine(account: Option<&Account>, writable: &[&Path]) -> Result<Vec<Stri
         filesystem::restrict(writable)
             .map_err(|error| failed("restrict itself with Landlock", &error))?,
     );
+    let calls = calls::restrict();
+    in_force.push(calls.map_err(|error| failed("filter its system calls", &error))?);
     Ok(in_force)
 }
 

@@ -46,6 +46,9 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The kernel gives no hold on it.
+    #[error("stap-worker cannot be watched: {0}; a kernel of Linux 5.4 or newer is needed")]
+    Watch(rustix::io::Errno),
     /// It ended or broke off before it was ready.
     #[error("stap-worker ended before it was ready ({ended}; {source}): {last_line}")]
     BrokeOff {
@@ -74,7 +77,13 @@ pub fn start(configuration: Configuration) -> Result<Spawned, StartError> {
     let (asked, answer) = ask(&ToWorker::Configure(configuration))?;
     match answer {
         FromWorker::Ready(readiness) => Ok(Spawned {
-            process: WorkerProcess { child: asked.child },
+            process: WorkerProcess {
+                // The descriptor stands for this very process, also after its number was given away. It is
+                // opened now, because a server that serves may not open any.
+                process: pidfd_open(Pid::from_child(&asked.child), PidfdFlags::empty())
+                    .map_err(StartError::Watch)?,
+                child: asked.child,
+            },
             socket: asked.socket,
             stderr: asked.stderr,
             readiness,
@@ -178,6 +187,7 @@ pub(super) fn encode(message: &ToWorker) -> io::Result<Vec<u8>> {
 #[derive(Debug)]
 pub struct WorkerProcess {
     child: Child,
+    process: OwnedFd,
 }
 
 impl WorkerProcess {
@@ -186,14 +196,12 @@ impl WorkerProcess {
     /// # Errors
     /// When the kernel does not let us wait.
     pub async fn end(mut self, patience: Duration) -> io::Result<ExitStatus> {
-        // The descriptor stands for this very process, also after its number was given away.
-        let process = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
         let mut ended = tokio::task::spawn_blocking(move || self.child.wait());
         if let Ok(ended) = tokio::time::timeout(patience, &mut ended).await {
             return ended.map_err(io::Error::other)?;
         }
         tracing::warn!("the worker does not end by itself and is killed");
-        pidfd_send_signal(&process, Signal::KILL)?;
+        pidfd_send_signal(&self.process, Signal::KILL)?;
         ended.await.map_err(io::Error::other)?
     }
 }

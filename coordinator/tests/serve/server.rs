@@ -64,6 +64,14 @@ impl Server {
             .unwrap_or_else(|| panic!("the log never said {text:?}:\n{}", self.log()));
     }
 
+    /// What the kernel says of each of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let statuses = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")));
+        // One that was only waiting for something to do may end meanwhile.
+        statuses.filter_map(Result::ok).collect()
+    }
+
     /// Where it is.
     pub(crate) fn working_directory(&self) -> PathBuf {
         fs::read_link(format!("/proc/{}/cwd", self.child.id())).unwrap()

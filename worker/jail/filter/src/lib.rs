@@ -134,7 +134,8 @@ impl Filter {
     }
 
     /// Puts the filter in force for this thread and all that it starts. The caller has promised no
-    /// new privileges, or does so by this.
+    /// new privileges, or does so by this. The filter must allow the question whether it is in force
+    /// (`prctl` with `PR_GET_SECCOMP`).
     ///
     /// # Errors
     /// When it is not in force.
