@@ -37,7 +37,9 @@ use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
 
-pub(crate) use self::capabilities::give_up as give_up_capabilities;
+pub(crate) use self::capabilities::{give_up as give_up_capabilities, shrink_bounding_set};
+#[cfg(test)]
+pub(crate) use self::seccomp::allowed as jobs_calls;
 use crate::channel::{Inherited, Status};
 use crate::descendants::Descendants;
 use crate::layer::{HeldLayer, Layer};

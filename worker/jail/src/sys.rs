@@ -105,6 +105,23 @@ pub(crate) fn unshare(namespaces: UnshareFlags) -> io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(namespaces) }.map_err(io::Error::from)
 }
 
+/// Leaves the session keyring of whoever started this process for a new one without a name.
+pub(crate) fn join_new_session_keyring() -> io::Result<()> {
+    // SAFETY: a null pointer stands for no name; nothing is read or written through it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::KEYCTL_JOIN_SESSION_KEYRING,
+            ptr::null::<c_char>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 /// Which mounts below a descriptor a change applies to.
 #[derive(Clone, Copy)]
 pub(crate) enum Extent {

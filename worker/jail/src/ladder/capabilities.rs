@@ -21,7 +21,7 @@ pub(crate) fn give_up() -> Result<&'static str, Fault> {
     let may_bound = own.effective.contains(CapabilitySet::SETPCAP);
     if may_bound {
         lock_secure_bits()?;
-        empty_bounding_set()?;
+        shrink_bounding_set(CapabilitySet::empty())?;
     }
     clear_ambient_capability_set().doing("clearing the ambient capabilities")?;
     set_capabilities(None, NONE).doing("clearing the capabilities")?;
@@ -39,10 +39,14 @@ pub(crate) fn give_up() -> Result<&'static str, Fault> {
     })
 }
 
-/// The list ends where the kernel's does, which may know more capabilities than we do.
-fn empty_bounding_set() -> Result<(), Fault> {
+/// Leaves `kept`, for this process and all that it starts. The list ends where the kernel's does,
+/// which may know more capabilities than we do.
+pub(crate) fn shrink_bounding_set(kept: CapabilitySet) -> Result<(), Fault> {
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if kept.contains(capability) {
+            continue;
+        }
         match capability_is_in_bounding_set(capability) {
             Err(Errno::INVAL) => break,
             Ok(false) => {}

@@ -6,13 +6,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Climb, Doing, Fault};
 use crate::layer::Layer;
+use crate::seclusion::NO_CORE;
 
 /// Signals that may wait for the job, and file locks that it may hold.
 const PENDING_SIGNALS: u64 = 256;
 const FILE_LOCKS: u64 = 256;
-/// A core of no bytes would still be handed to the program that the host has for them, which runs as
-/// root. One byte is the kernel's word for neither a file nor that; see core(5).
-const CORE_BYTES: u64 = 1;
 
 pub(super) fn lower(climb: &mut Climb) -> Result<(), Fault> {
     let limits = climb.plan.limits;
@@ -23,7 +21,7 @@ pub(super) fn lower(climb: &mut Climb) -> Result<(), Fault> {
         (Resource::Cpu, whole_seconds(limits.cpu)),
         (Resource::Sigpending, PENDING_SIGNALS),
         (Resource::Locks, FILE_LOCKS),
-        (Resource::Core, CORE_BYTES),
+        (Resource::Core, NO_CORE),
     ];
     // Locked memory is what io_uring and BPF are paid with; the other three are ways to weigh more
     // than one's share.

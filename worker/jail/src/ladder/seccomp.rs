@@ -50,7 +50,7 @@ fn the_jobs() -> Filter {
         )
 }
 
-fn allowed() -> impl Iterator<Item = c_long> {
+pub(crate) fn allowed() -> impl Iterator<Item = c_long> {
     ALLOWED.iter().chain(ALLOWED_HERE).copied()
 }
 
