@@ -179,6 +179,7 @@ pub fn configuration(
             .clone()
             .unwrap_or_else(|| "/tmp".into()),
         keep: options.keep,
+        hidden: Vec::new(),
     })
 }
 

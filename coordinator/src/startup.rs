@@ -3,10 +3,12 @@
 //! The process has one thread here and all the rights that it was started with. What needs them comes
 //! first; they are given up at the end.
 
+use std::path::Path;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use stap_certs::server::PasswordRule;
 use stap_certs::{Environment, Paths, Programs};
-use stap_protocol::job::LayerState;
+use stap_protocol::job::{Configuration, LayerState};
 
 use crate::confine::{Account, confine};
 use crate::console::Console;
@@ -48,7 +50,10 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
     );
     let credentials = open_database(&database, options, clock, console)?;
     let bound = Bound::to_port(options.port)?;
-    let worker = worker::start(configuration(options, &surroundings, &policy)?)?;
+    let worker = worker::start(Configuration {
+        hidden: database.directories().map(Path::to_path_buf).into(),
+        ..configuration(options, &surroundings, &policy)?
+    })?;
     describe(&worker);
     if worker.readiness.targets.is_empty() {
         return Err(Failure::NoTargets(worker.readiness.unusable));

@@ -30,10 +30,10 @@ fn main() -> anyhow::Result<()> {
     let (root, cache, times) = (word()?, word()?, word()?.parse::<u64>()?);
     let arguments: Vec<_> = words.map(String::into_bytes).collect();
     let mut worker = Worker::start()?;
-    worker.say(&ToWorker::Configure(configuration(
+    worker.say(&ToWorker::Configure(Box::new(configuration(
         root.into(),
         cache.into(),
-    )))?;
+    ))))?;
     let readiness = match worker.hear()? {
         FromWorker::Ready(readiness) => readiness,
         FromWorker::NotReady { reason } => bail!("{reason}"),
@@ -70,6 +70,7 @@ fn configuration(root: PathBuf, cache: PathBuf) -> Configuration {
         cache,
         temporary: std::env::temp_dir(),
         keep: false,
+        hidden: Vec::new(),
     }
 }
 

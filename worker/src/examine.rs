@@ -17,8 +17,9 @@ use crate::cgroup::Hierarchy;
 use crate::job::sentence;
 use crate::layers::{self, InForce};
 use crate::siblings;
-use crate::station::{NotReady, Station};
+use crate::station::{Ground, NotReady, Station, first_uid};
 use crate::store::Store;
+use crate::uids::SlotUids;
 
 /// Answers a question about this host.
 ///
@@ -120,8 +121,15 @@ async fn served(
     })?;
     let in_words = |error: NotReady| sentence(&error);
     let store = Store::open(cache.path()).map_err(|error| sentence(&error))?;
-    let assembled = Station::assemble(configuration, policy, program.to_owned(), store, in_force);
-    let (mut station, survey, _) = assembled.map_err(in_words)?;
+    let has_uids = in_force.layers.contains(&Layer::SlotUid);
+    let ground = Ground {
+        policy: policy.clone(),
+        program: program.to_owned(),
+        store,
+        in_force,
+        uids: has_uids.then(|| SlotUids::unlocked(first_uid(policy))),
+    };
+    let (mut station, survey, _) = Station::assemble(configuration, ground).map_err(in_words)?;
     let discovered = station.discover(&survey, configuration).await;
     discovered.map_err(in_words)?;
     Ok((station.targets(), station.catalogue.unusable().to_vec()))

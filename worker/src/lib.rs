@@ -19,13 +19,22 @@ pub mod slots;
 pub mod station;
 pub mod store;
 pub mod targets;
+pub mod uids;
 pub mod warm;
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use stap_protocol::examination::Question;
+use stap_protocol::job::{Configuration, FromWorker};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+use link::Unopened;
+use session::Errand;
+use station::{Ground, NotReady};
 
 /// The descriptor on which the coordinator leaves its socket.
 pub const SOCKET: i32 = 3;
@@ -44,23 +53,73 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
+    let link = Unopened::inherited()?;
+    let configuration = match session::errand(&link)? {
+        Some(Errand::Serve(configuration)) => *configuration,
+        Some(Errand::Examine(question)) => return Ok(link.answer(&examined(*question)?)?),
+        None => return Ok(()),
+    };
+    let ground = match settle(&configuration)? {
+        Ok(ground) => ground,
+        Err(error) => return Ok(link.answer(&not_ready(&error))?),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(async {
-        let link = link::Link::inherited()?;
-        // The coordinator decides when jobs end, and its end is ours: a signal that a terminal or a
-        // service manager sends to the whole group must not take the jobs from under it.
-        let _handled = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ]
-        .map(signal);
-        Ok(session::serve(link).await?)
+    let serve = async { session::serve(link.open()?, configuration, ground).await };
+    Ok(runtime.block_on(serve)?)
+}
+
+/// Looks at this host as somebody who serves would see it, and goes: nothing of a client's is near.
+fn examined(question: Question) -> anyhow::Result<FromWorker> {
+    let runtime = waiting()?;
+    let examined = runtime.block_on(async {
+        let _handled = ignore_signals();
+        examine::examine(question).await
+    });
+    Ok(match examined {
+        Ok(examination) => FromWorker::Examined(Box::new(examination)),
+        Err(error) => not_ready(&error),
     })
+}
+
+fn not_ready(error: &NotReady) -> FromWorker {
+    let reason = job::sentence(error);
+    FromWorker::NotReady { reason }
+}
+
+/// Takes what takes rights, then gives these up. No thread is started before that: the kernel keeps
+/// all of them per thread.
+fn settle(configuration: &Configuration) -> anyhow::Result<Result<Ground, NotReady>> {
+    let runtime = waiting()?;
+    let ground = runtime.block_on(async {
+        let _handled = ignore_signals();
+        Ground::take(configuration).await
+    });
+    drop(runtime);
+    Ok(ground.and_then(|ground| ground.seclude(configuration).map(|()| ground)))
+}
+
+/// A runtime without a thread of its own.
+fn waiting() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("waiting for the probe of the layers")
+}
+
+/// The coordinator decides when jobs end, and its end is ours: a signal that a terminal or a service
+/// manager sends to the whole group must not take the jobs from under it. Who took a signal over once
+/// has it for good.
+fn ignore_signals() -> [io::Result<Signal>; 3] {
+    [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ]
+    .map(signal)
 }
 
 /// Lines without time or colour: the coordinator reads them and writes them to the server's log.
@@ -70,7 +129,7 @@ fn log() {
         .with_env_filter(filter)
         // The library would panic when the coordinator, who reads this, has died.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_ansi(false)
         .without_time()
         .with_target(false)

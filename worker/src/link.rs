@@ -1,6 +1,6 @@
 //! The socket to the coordinator: whole messages in, whole messages out.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
@@ -10,6 +10,10 @@ use stap_protocol::job::{FromWorker, MAX_FRAME, ToWorker};
 use tokio::net::UnixStream;
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+/// The socket, before there is a runtime to wait on it.
+#[derive(Debug)]
+pub struct Unopened(StdUnixStream);
 
 /// A conversation with the coordinator.
 #[derive(Debug)]
@@ -30,12 +34,15 @@ pub enum LinkError {
     /// The socket broke.
     #[error("talking to the coordinator")]
     Broken(#[from] io::Error),
+    /// A message of a length that no coordinator of this version sends.
+    #[error("a message of {0} bytes is announced; all programs must come from the same build")]
+    TooLong(u32),
     /// A message that is none of this version.
     #[error("a message cannot be read or written; all programs must come from the same build")]
     Language(#[from] postcard::Error),
 }
 
-impl Link {
+impl Unopened {
     /// Takes the socket that the coordinator left on a descriptor with a fixed number.
     ///
     /// # Errors
@@ -45,16 +52,58 @@ impl Link {
         let socket = inherited(crate::SOCKET).map_err(LinkError::NoSocket)?;
         rustix::net::sockopt::socket_type(&socket)
             .map_err(|error| LinkError::NoSocket(error.into()))?;
-        let socket = StdUnixStream::from(socket);
-        socket.set_nonblocking(true)?;
+        Ok(Self(StdUnixStream::from(socket)))
+    }
+
+    /// Waits for the first message; `None` when the coordinator is gone.
+    ///
+    /// # Errors
+    ///
+    /// When the socket broke or the message is none.
+    pub fn first(&self) -> Result<Option<ToWorker>, LinkError> {
+        let mut length = [0; 4];
+        match (&self.0).read_exact(&mut length) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let length = u32::from_be_bytes(length);
+        if usize::try_from(length).is_ok_and(|length| length > MAX_FRAME) {
+            return Err(LinkError::TooLong(length));
+        }
+        let mut frame = Vec::new();
+        (&self.0).take(length.into()).read_to_end(&mut frame)?;
+        Ok(Some(postcard::from_bytes(&frame)?))
+    }
+
+    /// Says the only thing that can be said so early, an answer after which there is no conversation.
+    ///
+    /// # Errors
+    ///
+    /// When the socket broke.
+    pub fn answer(&self, answer: &FromWorker) -> Result<(), LinkError> {
+        let frame = postcard::to_stdvec(answer)?;
+        let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+        (&self.0).write_all(&length.to_be_bytes())?;
+        Ok((&self.0).write_all(&frame)?)
+    }
+
+    /// Begins the conversation.
+    ///
+    /// # Errors
+    ///
+    /// When there is no runtime.
+    pub fn open(self) -> Result<Link, LinkError> {
+        self.0.set_nonblocking(true)?;
         let codec = LengthDelimitedCodec::builder()
             .max_frame_length(MAX_FRAME)
             .new_codec();
-        Ok(Self {
-            frames: Framed::new(UnixStream::from_std(socket)?, codec),
+        Ok(Link {
+            frames: Framed::new(UnixStream::from_std(self.0)?, codec),
         })
     }
+}
 
+impl Link {
     /// Returns the next message; `None` when the coordinator is gone. Cancel-safe.
     ///
     /// # Errors

@@ -6,16 +6,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use stap_protocol::job::{FromWorker, Job, JobId, Outcome, Report, ToWorker};
+use stap_protocol::examination::Question;
+use stap_protocol::job::{Configuration, FromWorker, Job, JobId, Outcome, Report, ToWorker};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::examine::examine;
 use crate::job;
-use crate::link::{Link, LinkError};
+use crate::link::{Link, LinkError, Unopened};
 use crate::slots::{Slot, Slots};
-use crate::station::Station;
+use crate::station::{Ground, Station};
 
 /// Why a session ended otherwise than by the coordinator's leave.
 #[derive(Debug, thiserror::Error)]
@@ -31,32 +31,43 @@ pub enum SessionError {
     NoSlots,
 }
 
+/// What a coordinator wants of a worker.
+#[derive(Debug)]
+pub enum Errand {
+    /// Jobs, until it is gone.
+    Serve(Box<Configuration>),
+    /// One answer about this host.
+    Examine(Box<Question>),
+}
+
+/// Waits for what a coordinator says first; `None` when it is gone instead.
+///
+/// # Errors
+///
+/// When it says something else, or nothing that can be read.
+pub fn errand(link: &Unopened) -> Result<Option<Errand>, SessionError> {
+    match link.first()? {
+        Some(ToWorker::Configure(configuration)) => Ok(Some(Errand::Serve(configuration))),
+        Some(ToWorker::Examine(question)) => Ok(Some(Errand::Examine(question))),
+        Some(_) => Err(SessionError::Unexpected(
+            "something before the configuration",
+        )),
+        None => Ok(None),
+    }
+}
+
 /// Serves one coordinator to the end. When this returns, no job and nothing of one is left.
 ///
 /// # Errors
 ///
 /// When the conversation broke off.
-pub async fn serve(mut link: Link) -> Result<(), SessionError> {
-    let configuration = match link.next().await? {
-        Some(ToWorker::Configure(configuration)) => configuration,
-        Some(ToWorker::Examine(question)) => {
-            let answer = match examine(*question).await {
-                Ok(examination) => FromWorker::Examined(Box::new(examination)),
-                Err(error) => FromWorker::NotReady {
-                    reason: job::sentence(&error),
-                },
-            };
-            return Ok(link.send(&answer).await?);
-        }
-        Some(_) => {
-            return Err(SessionError::Unexpected(
-                "something before the configuration",
-            ));
-        }
-        None => return Ok(()),
-    };
+pub async fn serve(
+    mut link: Link,
+    configuration: Configuration,
+    ground: Ground,
+) -> Result<(), SessionError> {
     let slots = Slots::of(configuration.slots);
-    let station = match Station::prepare(configuration).await {
+    let station = match Station::prepare(configuration, ground).await {
         Ok((station, readiness)) => {
             link.send(&FromWorker::Ready(readiness)).await?;
             Arc::new(station)

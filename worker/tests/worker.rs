@@ -5,11 +5,11 @@
     reason = "what fails here fails the test that needs it"
 )]
 
+mod confined;
 mod hostile;
 mod limits;
 mod support;
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
@@ -164,10 +164,12 @@ fn as_root_jobs_that_run_at_once_have_different_uids_and_none_is_root() {
             .unwrap()
             .uid()
     });
-    assert_eq!(
-        uids.iter().collect::<BTreeSet<_>>(),
-        BTreeSet::from([&64_000, &64_001])
+    // Other servers of root may have the first ones.
+    assert!(
+        uids.iter().all(|uid| (64_000..65_024).contains(uid)),
+        "{uids:?}"
     );
+    assert_ne!(uids[0], uids[1]);
     worker.hang_up();
 }
 

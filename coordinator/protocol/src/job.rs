@@ -27,7 +27,7 @@ pub struct JobId(pub u64);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToWorker {
     /// The first message, and the only one of its kind.
-    Configure(Configuration),
+    Configure(Box<Configuration>),
     /// The first message instead, to a worker that is to look and not to serve; it exits after the
     /// answer, [`FromWorker::Examined`] or [`FromWorker::NotReady`].
     Examine(Box<Question>),
@@ -94,6 +94,8 @@ pub struct Configuration {
     pub temporary: PathBuf,
     /// Keep each job's workspace for inspection below `temporary` (`-k`).
     pub keep: bool,
+    /// Directories that neither the worker nor a job has any business in: the server's databases.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// One `-r` of the server.

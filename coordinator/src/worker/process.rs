@@ -74,7 +74,7 @@ pub enum StartError {
 /// # Errors
 /// When there is no worker, or it cannot work under this configuration.
 pub fn start(configuration: Configuration) -> Result<Spawned, StartError> {
-    let (asked, answer) = ask(&ToWorker::Configure(configuration))?;
+    let (asked, answer) = ask(&ToWorker::Configure(Box::new(configuration)))?;
     match answer {
         FromWorker::Ready(readiness) => Ok(Spawned {
             process: WorkerProcess {

@@ -15,6 +15,7 @@ pub mod v1;
 pub mod v2;
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -155,6 +156,21 @@ impl Hierarchy {
         }
     }
 
+    /// Whether removing the base takes more than owning what is above it: the kernel makes the top of a
+    /// hierarchy without the right to write.
+    #[must_use]
+    pub fn is_below_what_nobody_may_write(&self) -> bool {
+        let bases = match self {
+            Self::V1(hierarchy) => hierarchy.bases(),
+            Self::V2(hierarchy) => hierarchy.bases(),
+        };
+        let parents = bases.into_iter().filter_map(|base| base.parent());
+        let mut modes = parents
+            .filter_map(|parent| parent.metadata().ok())
+            .map(|of| of.mode());
+        modes.any(|mode| mode & OWNER_WRITES == 0)
+    }
+
     /// Makes a group with limits that are in force when this returns.
     ///
     /// # Errors
@@ -235,6 +251,8 @@ impl Group {
         }
     }
 }
+
+const OWNER_WRITES: u32 = 0o200;
 
 /// The period in which a share of the processors is counted, in microseconds; the kernel's own
 /// default.

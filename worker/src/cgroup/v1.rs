@@ -102,6 +102,14 @@ impl Hierarchy {
         self.claim.base.join(WITH_SWAP).exists()
     }
 
+    pub(super) fn bases(&self) -> Vec<&Path> {
+        let others = [&self.pids, &self.cpu, &self.accounting];
+        let all = others.into_iter().chain(&self.unified);
+        all.chain([&self.claim.base])
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
     pub(super) fn create(&self, name: &str, limits: &Limits) -> Result<Group, CgroupError> {
         let kills = |base: &&PathBuf| base.join(KILL_FILE).exists();
         let group = Group {

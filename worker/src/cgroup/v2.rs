@@ -86,6 +86,10 @@ impl Hierarchy {
         self.claim.base.join(SWAP).exists()
     }
 
+    pub(super) fn bases(&self) -> Vec<&Path> {
+        vec![&self.claim.base]
+    }
+
     pub(super) fn create(&self, name: &str, limits: &Limits) -> Result<Group, CgroupError> {
         let group = Group {
             directory: self.claim.base.join(name),

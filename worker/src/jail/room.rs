@@ -59,23 +59,23 @@ impl Jail {
             directory: Some(OnDisk { path, _lock: lock }),
         })
     }
+}
 
-    /// Removes the workspaces on disk of workers that were killed. Whose they may be is for
-    /// `is_ours` to say; the directory may be one in which everybody can make some.
-    pub fn sweep(&self, is_ours: impl Fn(u32) -> bool) {
-        let entries = fs::read_dir(&self.temporary).into_iter().flatten();
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let name = path.file_name().unwrap_or_default().as_bytes();
-            let owner = path.symlink_metadata().map(|metadata| metadata.uid());
-            if !name.starts_with(PREFIX.as_bytes()) || !owner.is_ok_and(&is_ours) {
-                continue;
-            }
-            let directory = path.display().to_string();
-            match locked(&path).and_then(|_lock| remove(&path)) {
-                Ok(()) => tracing::warn!(directory, "removed what a dead worker left"),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => tracing::error!(directory, %error, "a dead worker's files remain"),
-            }
+/// Removes the workspaces on disk of workers that were killed. Whose they may be is for
+/// `is_ours` to say; the directory may be one in which everybody can make some.
+pub fn sweep(temporary: &Path, is_ours: impl Fn(u32) -> bool) {
+    let entries = fs::read_dir(temporary).into_iter().flatten();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let owner = path.symlink_metadata().map(|metadata| metadata.uid());
+        if !name.starts_with(PREFIX.as_bytes()) || !owner.is_ok_and(&is_ours) {
+            continue;
+        }
+        let directory = path.display().to_string();
+        match locked(&path).and_then(|_lock| remove(&path)) {
+            Ok(()) => tracing::warn!(directory, "removed what a dead worker left"),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => tracing::error!(directory, %error, "a dead worker's files remain"),
         }
     }
 }

@@ -1,22 +1,25 @@
 //! Everything that a worker has once it is configured.
 
+mod ground;
 mod shown;
 mod staps;
 
 use std::path::{Path, PathBuf};
 
 use stap_jail::plan::{Bind, Identity};
-use stap_policy::Policy;
+use stap_jail::seclusion::SeclusionError;
 use stap_protocol::job::{Configuration, Layer, Readiness, Target};
 
+pub use self::ground::Ground;
+pub(crate) use self::ground::first_uid;
 use self::shown::Replacement;
-use crate::cgroup::Hierarchy;
 use crate::jail::Jail;
-use crate::layers::{self, InForce, LayerError};
+use crate::layers::{InForce, LayerError};
 use crate::siblings;
-use crate::slots::{MAX_SLOTS, Slot};
-use crate::store::{Store, StoreError};
+use crate::slots::Slot;
+use crate::store::StoreError;
 use crate::targets::{Catalogue, ChoiceError, Served, Survey, SurveyError};
+use crate::uids::{SlotUids, UidError};
 use crate::warm::Warmth;
 
 /// What jobs are run with.
@@ -39,7 +42,7 @@ pub struct Station {
     /// Where workspaces are kept for inspection.
     pub keep_in: Option<PathBuf>,
     replacement: Option<Replacement>,
-    uid_base: u32,
+    uids: Option<SlotUids>,
 }
 
 /// Why a worker cannot work under its configuration.
@@ -54,6 +57,12 @@ pub enum NotReady {
     /// Jobs cannot be confined.
     #[error(transparent)]
     Layers(#[from] LayerError),
+    /// The uids of jobs are not to be had.
+    #[error(transparent)]
+    Uids(#[from] UidError),
+    /// The worker cannot give up what it must give up.
+    #[error(transparent)]
+    Seclusion(#[from] SeclusionError),
     /// The warm state has no safe place.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,19 +83,16 @@ pub enum NotReady {
 }
 
 impl Station {
-    /// Tries the layers, looks for targets and asks their staps.
+    /// Looks for targets and asks their staps.
     ///
     /// # Errors
     ///
-    /// When jobs could not be run as the configuration and the policy want it.
-    pub async fn prepare(configuration: Configuration) -> Result<(Self, Readiness), NotReady> {
-        let policy = Policy::parse(&configuration.policy)?;
-        let program = siblings::find("stap-jail")?;
-        let store = Store::open(&configuration.cache)?;
-        let in_force = layers_in_force(&program, &policy).await?;
-        let (mut station, survey, layers) =
-            Self::assemble(&configuration, &policy, program, store, in_force)?;
-        station.jail.sweep(|uid| station.is_ours(uid));
+    /// When jobs could not be run as the configuration wants it.
+    pub async fn prepare(
+        configuration: Configuration,
+        ground: Ground,
+    ) -> Result<(Self, Readiness), NotReady> {
+        let (mut station, survey, layers) = Self::assemble(&configuration, ground)?;
         station.discover(&survey, &configuration).await?;
         let (targets, unusable) = (station.targets(), station.catalogue.unusable().to_vec());
         let readiness = Readiness {
@@ -101,11 +107,15 @@ impl Station {
     /// in force, too.
     pub(crate) fn assemble(
         configuration: &Configuration,
-        policy: &Policy,
-        program: PathBuf,
-        store: Store,
-        in_force: InForce,
+        ground: Ground,
     ) -> Result<(Self, Survey, Vec<Layer>), NotReady> {
+        let Ground {
+            policy,
+            program,
+            store,
+            in_force,
+            uids,
+        } = ground;
         let report = in_force.report.clone();
         let mut survey = Survey::of(configuration)?;
         survey.add_trees(&configuration.releases)?;
@@ -123,7 +133,7 @@ impl Station {
             server_options: configuration.server_options.clone(),
             keep_in: configuration.keep.then_some(temporary),
             replacement,
-            uid_base: u32::try_from(policy.slots().uid_base.get()).unwrap_or(u32::MAX - MAX_SLOTS),
+            uids,
         };
         Ok((station, survey, report))
     }
@@ -147,18 +157,10 @@ impl Station {
     /// Whose processes the job of a slot are.
     #[must_use]
     pub fn identity(&self, slot: Slot) -> Identity {
-        if self.jail.has_slot_uids() {
-            let id = self.uid_base + slot.0;
-            return Identity::Slot { uid: id, gid: id };
-        }
-        Identity::Keep
-    }
-
-    /// Whether a uid is the server's own or a slot's.
-    fn is_ours(&self, uid: u32) -> bool {
-        let slots = self.uid_base..self.uid_base + MAX_SLOTS;
-        let own = rustix::process::geteuid().as_raw();
-        uid == own || (self.jail.has_slot_uids() && slots.contains(&uid))
+        self.uids.as_ref().map_or(Identity::Keep, |uids| {
+            let id = uids.of(slot);
+            Identity::Slot { uid: id, gid: id }
+        })
     }
 
     /// The stap of a target as a job sees it.
@@ -177,13 +179,6 @@ impl NotReady {
             reason: reason.to_string(),
         }
     }
-}
-
-async fn layers_in_force(program: &Path, policy: &Policy) -> Result<InForce, LayerError> {
-    let probed = layers::probe(program).await?;
-    let hierarchy = layers::usable(Hierarchy::claim(), policy.limits());
-    let is_root = rustix::process::geteuid().is_root();
-    InForce::decide(policy.class(), policy.layers(), &probed, hierarchy, is_root)
 }
 
 /// Everything about jails that stap can see and that it names its feature probes after.

@@ -43,6 +43,7 @@ fn configuration(roots: &[&tempfile::TempDir]) -> Configuration {
         cache: PathBuf::new(),
         temporary: PathBuf::new(),
         keep: false,
+        hidden: Vec::new(),
     }
 }
 

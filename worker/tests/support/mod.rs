@@ -97,6 +97,7 @@ impl Site {
             cache: self.path("cache"),
             temporary: self.path("temporary"),
             keep: false,
+            hidden: Vec::new(),
         }
     }
 
@@ -137,7 +138,7 @@ impl Site {
             readiness: None,
             last: 0,
         };
-        worker.say(&ToWorker::Configure(configuration));
+        worker.say(&ToWorker::Configure(Box::new(configuration)));
         worker
     }
 }
@@ -347,6 +348,6 @@ eval "$1"
 "#;
 
 /// Some user that has nothing.
-const ORDINARY: u32 = 64_321;
+pub(crate) const ORDINARY: u32 = 64_321;
 /// Longer than anything here takes on a very busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -64,10 +64,14 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         cache: PathBuf::from("/cache"),
         temporary: PathBuf::from("/tmp"),
         keep: false,
+        hidden: Vec::new(),
     };
     let encoded = |message: ToWorker| postcard::to_stdvec(&message).unwrap();
     vec![
-        ("configure", encoded(ToWorker::Configure(configuration))),
+        (
+            "configure",
+            encoded(ToWorker::Configure(Box::new(configuration))),
+        ),
         ("cancel", encoded(ToWorker::Cancel { id: JobId(7) })),
         ("endless-list", vec![0, 0xff, 0xff, 0xff, 0xff, 0x0f]),
     ]
