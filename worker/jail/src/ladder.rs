@@ -9,6 +9,7 @@ mod descriptors;
 mod devices;
 mod enter;
 mod execute;
+mod expendable;
 mod hide;
 mod identity;
 mod landlock;
@@ -84,6 +85,7 @@ const LADDER: &[Rung] = &[
     // Root is gone before anything is built, so that what follows is the same with and without it.
     rung("slot-uid", Stage::Launcher, When::With(Layer::SlotUid), identity::take_slot),
     rung("unprivileged", Stage::Launcher, When::Always, identity::refuse_root),
+    rung("expendable", Stage::Launcher, When::Always, expendable::come_first),
     // The user namespace comes first: its capabilities are what the other namespaces need.
     rung("user", Stage::Launcher, When::With(Layer::User), namespaces::user),
     rung("mount", Stage::Launcher, When::With(Layer::Mount), namespaces::mount),

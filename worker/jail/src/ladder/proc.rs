@@ -12,7 +12,10 @@ pub(super) fn mount(climb: &mut Climb) -> Result<(), Fault> {
     // Without `subset=pid` it would show the kernel's symbols, modules and settings; `hidepid`
     // hides pid 1, which is ours, from the job.
     let options = [("subset", "pid"), ("hidepid", "invisible")];
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+    // Nothing there is for the job to change: how soon it is killed, what its cores hold, its
+    // namespaces' maps.
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let proc = Mount::fresh("proc", &options, attributes)?;

@@ -9,7 +9,10 @@ mod calls;
 use libc::c_long;
 use stap_filter::{Answer, Filter, Is};
 
-use self::calls::{ALLOWED, ALLOWED_HERE, HUGE_PAGES, NAMESPACE_FLAGS, REFUSED, TERMINAL_QUERIES};
+use self::calls::{
+    ABOUT_ITSELF, ALLOWED, ALLOWED_HERE, ASYNC, HUGE_PAGES, NAMESPACE_FLAGS, REACHING, REFUSED,
+    SET_FLAGS, TERMINAL_QUERIES,
+};
 use super::{Climb, Fault};
 use crate::layer::Layer;
 
@@ -25,22 +28,42 @@ pub(super) fn filter(climb: &mut Climb) -> Result<(), Fault> {
 /// `clone3` is in no list: its flags lie in memory where no filter can look, and without it `clone`
 /// is used.
 fn the_jobs() -> Filter {
-    let namespaces = NAMESPACE_FLAGS.map(|flag| [Is::masked(0, flag, flag)]);
-    let namespaces: Vec<_> = namespaces.iter().map(<[_; 1]>::as_slice).collect();
-    let queries = TERMINAL_QUERIES.map(|request| [Is::equal(1, request)]);
-    let queries: Vec<_> = queries.iter().map(<[_; 1]>::as_slice).collect();
     let refused = Answer::Refuse(libc::EPERM);
-    Filter::otherwise(Answer::Refuse(libc::ENOSYS))
+    let filter = Filter::otherwise(Answer::Refuse(libc::ENOSYS))
         .answer(refused, REFUSED.iter().copied())
-        .answer_when(refused, libc::SYS_clone, &namespaces)
         .answer_when(
             refused,
             libc::SYS_mmap,
             &[&[Is::masked(3, HUGE_PAGES, HUGE_PAGES)]],
         )
-        .answer(Answer::Allow, allowed())
-        // On a terminal or device other requests would be a way out of the jail.
-        .answer_when(Answer::Allow, libc::SYS_ioctl, &queries)
+        .answer_when(
+            refused,
+            libc::SYS_fcntl,
+            &[&[Is::equal(1, SET_FLAGS), Is::masked(2, ASYNC, ASYNC)]],
+        );
+    let filter = each(filter, refused, libc::SYS_fcntl, REACHING, |command| {
+        Is::equal(1, command)
+    });
+    let filter = each(filter, refused, libc::SYS_clone, NAMESPACE_FLAGS, |flag| {
+        Is::masked(0, flag, flag)
+    })
+    .answer(Answer::Allow, allowed());
+    // On a terminal or device other requests would be a way out of the jail.
+    let filter = each(
+        filter,
+        Answer::Allow,
+        libc::SYS_ioctl,
+        TERMINAL_QUERIES,
+        |request| Is::equal(1, request),
+    );
+    let filter = each(
+        filter,
+        Answer::Allow,
+        libc::SYS_prctl,
+        ABOUT_ITSELF,
+        |what| Is::equal(0, what),
+    );
+    filter
         // Of other processes' limits only pid 1's could be meant, and lowering those would end the
         // jail.
         .answer_when(
@@ -48,6 +71,20 @@ fn the_jobs() -> Filter {
             libc::SYS_prlimit64,
             &[&[Is::equal(0, OWN_PROCESS)]],
         )
+        .answer(Answer::Refuse(libc::EINVAL), [libc::SYS_prctl])
+}
+
+/// Gives one answer for each of several values.
+fn each<const N: usize>(
+    filter: Filter,
+    answer: Answer,
+    call: c_long,
+    values: [u32; N],
+    is: impl Fn(u32) -> Is,
+) -> Filter {
+    values.into_iter().fold(filter, |filter, value| {
+        filter.answer_when(answer, call, &[&[is(value)]])
+    })
 }
 
 pub(crate) fn allowed() -> impl Iterator<Item = c_long> {

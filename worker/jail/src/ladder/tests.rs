@@ -8,6 +8,7 @@ fn the_order_of_the_ladder_changes_only_on_purpose() {
         "adopt",
         "slot-uid",
         "unprivileged",
+        "expendable",
         "user",
         "mount",
         "pid",
@@ -52,7 +53,14 @@ fn every_layer_has_a_rung() {
 
 #[test]
 fn nothing_that_protects_the_host_can_be_left_out_by_a_plan() {
-    for name in ["descriptors", "unprivileged", "session", "hide", "announce"] {
+    for name in [
+        "descriptors",
+        "unprivileged",
+        "expendable",
+        "session",
+        "hide",
+        "announce",
+    ] {
         let rung = LADDER.iter().find(|rung| rung.name == name).unwrap();
         assert_eq!(rung.when, When::Always, "{name}");
     }

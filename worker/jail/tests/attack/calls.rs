@@ -37,6 +37,10 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
             libc::SYS_mmap,
             &[0, 2 << 20, READ_WRITE, HUGE_PAGES, usize::MAX, 0],
         ),
+        ["grow-pipe"] => call(libc::SYS_fcntl, &[1, GROW_PIPE, 1 << 20]),
+        ["own-pipe"] => call(libc::SYS_fcntl, &[1, OWN_SIGNALS, 0]),
+        ["async-pipe"] => call(libc::SYS_fcntl, &[1, SET_FLAGS, ASYNC]),
+        ["adopt-orphans"] => call(libc::SYS_prctl, &[ADOPT_ORPHANS, 1]),
         ["personality"] => call(libc::SYS_personality, &[NO_RANDOM_ADDRESSES]),
         ["ptrace-child"] => trace_child(),
         ["limit-pid-1"] => limit_pid_1(),
@@ -250,5 +254,10 @@ const HUGE_PAGES: usize = 0x4_4022;
 const NO_RANDOM_ADDRESSES: usize = 0x004_0000;
 const CORE_SIZE: usize = 4;
 const EMPTY_PATH: usize = 0x1000;
+const GROW_PIPE: usize = 1031;
+const OWN_SIGNALS: usize = 8;
+const SET_FLAGS: usize = 4;
+const ASYNC: usize = 0x2000;
+const ADOPT_ORPHANS: usize = 36;
 const SEIZE: usize = 0x4206;
 const READ_BOUNDING_SET: usize = 23;

@@ -207,7 +207,7 @@ fn processes_files_and_sizes_are_bounded() {
 fn system_calls_that_no_other_layer_stops_are_stopped() {
     let netlink = ["socket", "16", "3", "0"];
     let vsock = ["socket", "40", "1", "0"];
-    let payloads: [&[&str]; 11] = [
+    let payloads: [&[&str]; 15] = [
         &["unshare-user"],
         &["clone-user"],
         &["clone3-user"],
@@ -219,6 +219,10 @@ fn system_calls_that_no_other_layer_stops_are_stopped() {
         &["personality"],
         &["huge-pages"],
         &["limit-pid-1"],
+        &["grow-pipe"],
+        &["own-pipe"],
+        &["async-pipe"],
+        &["adopt-orphans"],
     ];
     for who in everybody() {
         for payload in payloads {

@@ -70,6 +70,37 @@ fn the_job_is_an_ordinary_user_alone_on_its_machine() {
 }
 
 #[test]
+fn jobs_die_before_the_host_does_and_cannot_change_that() {
+    for who in everybody() {
+        let outcome = Trial::new(who, &[])
+            .command(&["/bin/cat", "/proc/self/oom_score_adj"])
+            .run();
+        assert_eq!(outcome.stdout, "1000\n", "{outcome:?}");
+        let change = Trial::new(who, &["write", "/proc/self/oom_score_adj"]);
+        let outcome = change.without(Layer::Landlock).run();
+        assert_eq!(outcome.attack(), Attack::Stopped, "{outcome:?}");
+        assert!(
+            outcome.stdout.contains("Read-only file system"),
+            "{outcome:?}"
+        );
+    }
+}
+
+/// A core that the host pipes to a program is not kept back by a limit of nothing.
+#[test]
+fn a_crash_leaves_no_core_also_where_the_host_would_take_one() {
+    for who in everybody() {
+        let limit = ["/bin/grep", "^Max core file size", "/proc/self/limits"];
+        let outcome = Trial::new(who, &[]).command(&limit).run();
+        let words: Vec<_> = outcome.stdout.split_whitespace().collect();
+        assert_eq!(words[4..6], ["1", "1"], "{outcome:?}");
+        let content = ["/bin/cat", "/proc/self/coredump_filter"];
+        let outcome = Trial::new(who, &[]).command(&content).run();
+        assert_eq!(outcome.stdout, "00000000\n", "{outcome:?}");
+    }
+}
+
+#[test]
 fn no_capability_is_left_in_any_set() {
     for who in everybody() {
         for trial in [

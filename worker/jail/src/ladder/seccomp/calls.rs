@@ -38,7 +38,7 @@ pub(super) const ALLOWED: &[c_long] = &[
     libc::SYS_setpgid, libc::SYS_getsid, libc::SYS_setsid, libc::SYS_getuid, libc::SYS_geteuid,
     libc::SYS_getgid, libc::SYS_getegid, libc::SYS_getresuid, libc::SYS_getresgid,
     libc::SYS_getgroups, libc::SYS_set_tid_address, libc::SYS_set_robust_list,
-    libc::SYS_get_robust_list, libc::SYS_rseq, libc::SYS_prctl,
+    libc::SYS_get_robust_list, libc::SYS_rseq,
     libc::SYS_getrusage, libc::SYS_times, libc::SYS_sched_yield, libc::SYS_sched_getaffinity,
     libc::SYS_getpriority, libc::SYS_getcpu,
     // The machine, the time, chance.
@@ -111,6 +111,40 @@ pub(super) const NAMESPACE_FLAGS: [u32; 8] = [
     0x2000_0000,
     0x4000_0000,
     0x0000_0080,
+];
+
+/// Commands of `fcntl` that reach beyond the job's own descriptors: whom a pipe or file sends signals
+/// (`F_SETOWN`, `F_SETSIG`, `F_SETOWN_EX`), leases and notices on files of the host, and how much
+/// memory of the worker's a pipe may take (`F_SETPIPE_SZ`).
+pub(super) const REACHING: [u32; 6] = [8, 10, 15, 1024, 1026, 1031];
+/// `F_SETFL`, and the flag that asks for signals.
+pub(super) const SET_FLAGS: u32 = 4;
+pub(super) const ASYNC: u32 = 0x2000;
+
+/// What `prctl` is asked for by C libraries, shells and compilers: names, the parent's death, dumps,
+/// timer slack, huge pages, the promise of no new privileges, and questions. To anything else it says
+/// what a kernel that does not know it would say.
+pub(super) const ABOUT_ITSELF: [u32; 20] = [
+    1,
+    2,
+    3,
+    4,
+    7,
+    15,
+    16,
+    21,
+    23,
+    27,
+    29,
+    30,
+    38,
+    39,
+    41,
+    42,
+    54,
+    55,
+    56,
+    0x5356_4d41,
 ];
 
 /// `mmap` with this takes pages that the operator set aside for somebody else, and that no limit on
