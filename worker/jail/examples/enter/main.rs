@@ -7,7 +7,10 @@
 //!
 //! `stap-jail` is expected in the directory above this program. Workspace files that the command
 //! leaves in `response` are copied to the directory of `--keep`. With `--repeat`, the cost of that
-//! many jails is compared with the cost of running the host's program of the same name without one.
+//! many jails is compared with that of the host's program of the same name without one and in
+//! bubblewrap, and with jails that lack a layer.
+
+mod cost;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,12 +18,10 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use command_fds::{CommandFdExt, FdMapping};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -38,7 +39,7 @@ use stap_jail::report::{Event, JobEnd};
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse(std::env::args().skip(1))?;
     if let Some(times) = options.repeat {
-        compare(&options.plan, times)?;
+        cost::compare(&options.plan, times)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (events, workspace) = run(&options.plan)?;
@@ -55,49 +56,6 @@ fn main() -> anyhow::Result<ExitCode> {
         }) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
-}
-
-/// Alternates, so that both meet the same machine, and compares the medians.
-#[expect(
-    clippy::print_stderr,
-    reason = "measurements are talk, stdout is the command's"
-)]
-fn compare(plan: &JailPlan, times: usize) -> anyhow::Result<()> {
-    let (mut bare, mut jailed) = (Vec::new(), Vec::new());
-    for _ in 0..times {
-        bare.push(cost_of(|| {
-            let mut command = Command::new(plan.command.program.as_path());
-            Ok(command.stdin(Stdio::null()).status().map(drop)?)
-        })?);
-        jailed.push(cost_of(|| run(plan).map(drop))?);
-    }
-    let of = |costs: &[[Duration; 2]], which: usize| {
-        let mut all: Vec<_> = costs.iter().map(|cost| cost[which]).collect();
-        all.sort_unstable();
-        (all[0], all[times / 2])
-    };
-    for (which, name) in ["wall", "processor"].into_iter().enumerate() {
-        let [bare, jailed] = [&bare, &jailed].map(|costs| of(costs, which));
-        let ratio = jailed.1.as_secs_f64() / bare.1.as_secs_f64();
-        eprintln!(
-            "{name}: without a jail least {:.2?}, median {:.2?}; in a jail least {:.2?}, median {:.2?}; {ratio:.1} times",
-            bare.0, bare.1, jailed.0, jailed.1
-        );
-    }
-    Ok(())
-}
-
-/// The time on the wall, and that of the processors in all that was started and has ended.
-fn cost_of(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<[Duration; 2]> {
-    let (before, start) = (children()?, Instant::now());
-    work()?;
-    Ok([start.elapsed(), children()?.saturating_sub(before)])
-}
-
-fn children() -> anyhow::Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let both = usage.user_time() + usage.system_time();
-    Ok(Duration::from_micros(both.num_microseconds().try_into()?))
 }
 
 /// Copies the plain files of `response`.
