@@ -47,26 +47,26 @@ pub(super) fn lower(seclusion: &Seclusion<'_>) -> Result<String, Fault> {
     })
 }
 
-/// A launcher that root started becomes its slot's user, its job's files belong to that user, and so
-/// do the processes that have to be killed.
+/// A launcher that root started becomes its slot's user, and its job's processes, which have to be
+/// killed, belong to that user. So do the files from which results are read.
 fn needed_by_root(seclusion: &Seclusion<'_>) -> CapabilitySet {
-    let layers = seclusion.layers;
-    let mut needed = CapabilitySet::SETUID
-        | CapabilitySet::SETGID
-        | CapabilitySet::KILL
-        | CapabilitySet::DAC_READ_SEARCH;
-    if !layers.contains(&Layer::User) {
+    let holds = |layer| seclusion.layers.contains(&layer);
+    let mut needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
+    needed |= if seclusion.overrides_modes || !holds(Layer::Mount) {
+        // Includes the other.
+        CapabilitySet::DAC_OVERRIDE
+    } else {
+        CapabilitySet::DAC_READ_SEARCH
+    };
+    if !holds(Layer::User) {
         // Nothing else gives a launcher the right to make the other namespaces, and to end up
         // without any right.
         needed |= CapabilitySet::SYS_ADMIN | CapabilitySet::SETPCAP;
     }
-    if !layers.contains(&Layer::Mount) {
+    if !holds(Layer::Mount) {
         // Workspaces are directories of the host then, which are given to the slot's user and taken
         // back.
-        needed |= CapabilitySet::CHOWN | CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
-    }
-    if seclusion.overrides_modes {
-        needed |= CapabilitySet::DAC_OVERRIDE;
+        needed |= CapabilitySet::CHOWN | CapabilitySet::FOWNER;
     }
     needed
 }
