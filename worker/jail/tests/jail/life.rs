@@ -91,6 +91,27 @@ fn a_killed_launcher_takes_everything_with_it() {
     }
 }
 
+/// The jail is somewhere on its ladder, or the job runs, or it has ended: how far each gets is up to
+/// the machine, and what is left afterwards is always the same.
+#[test]
+fn nothing_is_left_at_whatever_moment_the_worker_or_the_launcher_dies() {
+    for who in everybody() {
+        for pauses in (0..24_u32).map(|n| n * n) {
+            let marker = format!("{}-{pauses}", marker("moment", who, &[]));
+            let mut running = Trial::new(who, &["stay", &marker]).start();
+            (0..pauses).for_each(|_| std::thread::yield_now());
+            if pauses % 2 == 0 {
+                running.lifeline = None;
+            } else {
+                running.launcher.kill().unwrap();
+            }
+            // Comes back when nobody holds a descriptor of the job's any more.
+            running.finish();
+            assert_eq!(processes_with(&marker), 0, "{who:?} after {pauses} pauses");
+        }
+    }
+}
+
 #[test]
 fn a_killed_pid_1_is_reported_as_a_loss() {
     for who in everybody() {
