@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::{CgroupError, file};
@@ -65,7 +66,15 @@ impl Trace {
     fn take_back(&self) -> Result<(), CgroupError> {
         match self {
             Self::Made(group) => file::remove(group),
-            Self::Moved { from, process } => file::enter(from, *process),
+            Self::Moved { from, process } => {
+                // One that has ended needs no place any more.
+                let gone = rustix::process::test_kill_process(*process) == Err(Errno::SRCH);
+                if gone {
+                    Ok(())
+                } else {
+                    file::enter(from, *process)
+                }
+            }
             Self::Enabled {
                 control,
                 controller,

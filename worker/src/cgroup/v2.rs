@@ -55,8 +55,8 @@ impl Hierarchy {
             reasons.join("; ") + "; "
         };
         Err(CgroupError::Unavailable(format!(
-            "{tried}no group was delegated to this user; start the server from a unit with \
-             Delegate=yes, or under `systemd-run --user --scope -p Delegate=yes`"
+            "{tried}no group of this user's can be used; start the server from a unit with \
+             Delegate=yes, or by `systemd-run --user --scope -p Delegate=yes stap-serverd ...`"
         )))
     }
 
@@ -119,14 +119,17 @@ enum Candidate {
 }
 
 impl Candidate {
-    /// What systemd marked comes before what merely belongs to this user: below `systemd --user` all
-    /// groups do, and those without a mark are systemd's to manage.
+    /// What systemd marked comes before what merely belongs to this user. A user's manager marks
+    /// nothing, so below it the name has to tell: a slice, or the manager's own unit, belongs to the
+    /// user as well and is the manager's to arrange.
     fn of(unified: &Unified) -> Vec<Self> {
         let own = &unified.own;
         let unit = own.parent().filter(|_| *own != unified.mount);
         let unit = unit.map(|unit| Self::Empty(unit.to_owned()));
-        let mut candidates: Vec<_> = unit.into_iter().chain([Self::Ours(own.clone())]).collect();
-        candidates.retain(|candidate| candidate.is_marked() || candidate.is_owned());
+        let unit = unit.filter(|unit| unit.is_marked() || (unit.is_owned() && !unit.is_arranged()));
+        let own = Some(Self::Ours(own.clone()));
+        let own = own.filter(|own| own.is_marked() || own.is_owned());
+        let mut candidates: Vec<_> = unit.into_iter().chain(own).collect();
         candidates.sort_by_key(|candidate| !candidate.is_marked());
         if rustix::process::geteuid().is_root() {
             candidates.push(Self::Empty(unified.mount.clone()));
@@ -156,11 +159,19 @@ impl Candidate {
         !user.is_root() && self.directory().metadata().is_ok_and(belongs)
     }
 
+    /// Whether the groups below this one are made by a manager, as its name says.
+    fn is_arranged(&self) -> bool {
+        let name = self.directory().file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
+        name.ends_with(".slice") || name.starts_with("user@")
+    }
+
     fn prepare(self, traces: &mut Traces) -> Result<PathBuf, CgroupError> {
+        let is_marked = self.is_marked();
         let directory = match self {
             Self::Empty(directory) => directory,
             Self::Ours(directory) => {
-                leave_for_leaf(&directory, traces)?;
+                leave_for_leaf(&directory, is_marked, traces)?;
                 directory
             }
         };
@@ -169,16 +180,17 @@ impl Candidate {
     }
 }
 
-/// Moves the coordinator and this process out of the way. Strangers stay, and the kernel refuses the
-/// next step because of them.
-fn leave_for_leaf(group: &Path, traces: &mut Traces) -> Result<(), CgroupError> {
+/// Moves the coordinator and this process out of the way, with `stap-start-server`, which waits for
+/// them; and in a group that systemd marked whoever else is there, such as the shell in which somebody
+/// started all this. Elsewhere strangers stay: nobody said that the group is ours to arrange.
+fn leave_for_leaf(group: &Path, is_marked: bool, traces: &mut Traces) -> Result<(), CgroupError> {
     let leaf = group.join(LEAF);
     if !leaf.is_dir() {
         file::create(&leaf)?;
         traces.made(&leaf);
     }
-    let present = file::members(group)?;
     let ours = [rustix::process::getppid(), Some(rustix::process::getpid())];
+    let present = file::members(group)?;
     let movable = ours
         .into_iter()
         .flatten()
@@ -187,7 +199,50 @@ fn leave_for_leaf(group: &Path, traces: &mut Traces) -> Result<(), CgroupError> 
         file::enter(&leaf, process)?;
         traces.moved(group, process);
     }
+    let may_move = |process| is_marked || is_starter(process);
+    clear_out(group, &leaf, may_move, traces)?;
+    let strangers = file::members(group)?;
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    let pids: Vec<_> = strangers.iter().map(ToString::to_string).collect();
+    Err(CgroupError::Unavailable(format!(
+        "{} also holds processes that are none of ours ({}), such as a shell",
+        group.display(),
+        pids.join(", ")
+    )))
+}
+
+/// Moves the members of a group to another that may be moved. What is born meanwhile is met in the
+/// next round.
+fn clear_out(
+    group: &Path,
+    leaf: &Path,
+    may_move: impl Fn(Pid) -> bool,
+    traces: &mut Traces,
+) -> Result<(), CgroupError> {
+    for _ in 0..ROUNDS {
+        let mut present = file::members(group)?;
+        present.retain(|process| may_move(*process));
+        if present.is_empty() {
+            break;
+        }
+        for process in present {
+            // One that has ended is not there afterwards, nor is it in the way.
+            match file::enter(leaf, process) {
+                Ok(()) => traces.moved(group, process),
+                Err(error) => tracing::debug!(%error, "a process could not be moved"),
+            }
+        }
+    }
     Ok(())
+}
+
+/// Whether a process is our program that starts servers and waits until they serve.
+fn is_starter(process: Pid) -> bool {
+    let program = |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let starter = program("self").map(|own| own.with_file_name("stap-start-server"));
+    starter.is_some() && program(&process.as_raw_nonzero().to_string()) == starter
 }
 
 /// Gives the children of a group their limits. The kernel takes one controller at a time, so that a
@@ -291,3 +346,6 @@ fn sentence(error: &dyn std::error::Error) -> String {
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 const SWAP: &str = "memory.swap.max";
 const LEAF: &str = "stap-server";
+/// A shell starts one process after the other; nobody who starts them faster than that shares a
+/// group with a server.
+const ROUNDS: usize = 8;

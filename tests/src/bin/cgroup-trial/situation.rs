@@ -4,13 +4,13 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 
 use anyhow::Context as _;
 use rustix::fs::XattrFlags;
 use serde_json::{Value, json};
 
-use crate::{COORDINATE, own_program};
+use crate::{COORDINATE, own_program, victim};
 
 /// One place.
 struct Situation {
@@ -18,6 +18,8 @@ struct Situation {
     user: u32,
     /// The groups on the way to the server's own one, from the top.
     groups: &'static [Place],
+    /// Whether somebody else is in the server's own one, such as the shell that it was started from.
+    is_shared: bool,
     /// The group that the driver has to use, or none.
     expected: Option<&'static str>,
 }
@@ -39,12 +41,14 @@ const SITUATIONS: &[Situation] = &[
         name: "root, outside of every unit",
         user: ROOT,
         groups: &[],
+        is_shared: false,
         expected: Some(""),
     },
     Situation {
         name: "root, in a unit with Delegate=",
         user: ROOT,
         groups: &[marked("root.service", ROOT, "trusted.delegate")],
+        is_shared: false,
         expected: Some("root.service"),
     },
     Situation {
@@ -54,27 +58,56 @@ const SITUATIONS: &[Situation] = &[
             marked("sub.service", USER, "user.delegate"),
             plain("sub.service/coordinator", USER),
         ],
+        is_shared: false,
         expected: Some("sub.service"),
     },
     Situation {
         name: "a user, in a group that was given away by chown",
         user: USER,
         groups: &[plain("given", USER)],
+        is_shared: false,
         expected: Some("given"),
     },
     Situation {
-        name: "a user, in a delegated scope of a slice of systemd --user",
+        name: "a user, in a scope of a slice of systemd --user, which marks nothing",
+        user: USER,
+        groups: &[inner("app.slice", USER), plain("app.slice/run.scope", USER)],
+        is_shared: false,
+        expected: Some("app.slice/run.scope"),
+    },
+    Situation {
+        name: "a user, in a service of systemd --user with DelegateSubgroup=",
         user: USER,
         groups: &[
-            inner("app.slice", USER),
-            marked("app.slice/run.scope", USER, "user.delegate"),
+            inner("own.slice", USER),
+            plain("own.slice/own.service", USER),
+            plain("own.slice/own.service/coordinator", USER),
         ],
-        expected: Some("app.slice/run.scope"),
+        is_shared: false,
+        expected: Some("own.slice/own.service"),
+    },
+    Situation {
+        name: "a user, in a marked unit that he shares with a shell",
+        user: USER,
+        groups: &[marked("shared.service", USER, "user.delegate")],
+        is_shared: true,
+        expected: Some("shared.service"),
+    },
+    Situation {
+        name: "a user, in a group of his terminal's",
+        user: USER,
+        groups: &[
+            inner("terminal.slice", USER),
+            plain("terminal.slice/terminal.scope", USER),
+        ],
+        is_shared: true,
+        expected: None,
     },
     Situation {
         name: "a user, without any group of his own",
         user: USER,
         groups: &[plain("foreign", ROOT)],
+        is_shared: false,
         expected: None,
     },
 ];
@@ -123,6 +156,7 @@ impl Situation {
                 .make()
                 .with_context(|| format!("making {}", place.path))?;
         }
+        let shell = self.is_shared.then(|| self.shell(&own)).transpose()?;
         let expected = self
             .expected
             .map(|group| Path::new(MOUNT).join(group).display().to_string());
@@ -137,9 +171,24 @@ impl Situation {
         fs::write(own.join("cgroup.procs"), server.id().to_string())?;
         drop(server.stdin.take());
         let output = server.wait_with_output()?;
+        if let Some(mut shell) = shell {
+            shell.kill()?;
+            shell.wait()?;
+        }
         let found: Value = serde_json::from_slice(&output.stdout)
             .with_context(|| format!("{}: {}", self.name, output.status))?;
         Ok(json!({ "situation": self.name, "user": self.user, "found": found }))
+    }
+
+    /// A process of the user's that was in the group before the server.
+    fn shell(&self, group: &Path) -> anyhow::Result<Child> {
+        let shell = own_program()?
+            .arg(victim::HOLD)
+            .uid(self.user)
+            .gid(self.user)
+            .spawn()?;
+        fs::write(group.join("cgroup.procs"), shell.id().to_string())?;
+        Ok(shell)
     }
 }
 
