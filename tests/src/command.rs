@@ -153,7 +153,7 @@ impl Invocation {
         Running {
             stdout: Stream::of(child.stdout.take().expect("stdout was piped")),
             stderr: Stream::of(child.stderr.take().expect("stderr was piped")),
-            deadline: Instant::now() + self.deadline,
+            deadline: Instant::now() + wait::patient(self.deadline),
             child,
             line,
         }
@@ -239,7 +239,7 @@ impl Running {
         let ended = self.wait_for_exit();
         // What still holds the pipes after the program's end has a second: a `$(...)` would hang.
         let grace = if ended {
-            Duration::from_secs(1)
+            wait::patient(Duration::from_secs(1))
         } else {
             Duration::ZERO
         };

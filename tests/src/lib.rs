@@ -4,7 +4,8 @@
 //! process). The body acts as [`lab::User`]s, whose [`command`]s have a clean environment and a
 //! deadline, watches [`process`]es, and waits on conditions ([`wait`]), never on the clock. [`peer`]
 //! holds the ends of a connection that our own programs would never be, [`root`] runs the real stap
-//! side by side with ours, and [`requirement`] decides what may be skipped.
+//! side by side with ours, [`requirement`] decides what may be skipped, [`system`] boots a machine
+//! with systemd, and [`trial`] is for programs that make their checks where no test can run.
 #![forbid(unsafe_code)]
 
 pub mod archive;
@@ -19,6 +20,8 @@ pub mod process;
 pub mod requirement;
 pub mod root;
 pub mod server;
+pub mod system;
 pub mod translator;
+pub mod trial;
 pub mod wait;
 pub mod world;

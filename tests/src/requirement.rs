@@ -11,6 +11,8 @@ const REQUIRED: &str = "STAP_TEST_REQUIRE";
 const SKIPPED: &str = "STAP_TEST_SKIPPED";
 /// An unpacked distribution root with a working stap; see `deploy/target-root`.
 const TARGET_ROOT: &str = "STAP_TEST_ROOT";
+/// One that boots, with systemd; see `deploy/target-root --system`.
+const SYSTEM_ROOT: &str = "STAP_TEST_SYSTEM_ROOT";
 
 /// Returns whether a test that needs `feature` may go on. If not, the skip is recorded with the
 /// reason that `absent` gives.
@@ -55,4 +57,10 @@ pub fn has_target_root() -> bool {
         "target-root",
         absent.then(|| format!("{TARGET_ROOT} names no unpacked root")),
     )
+}
+
+/// The root that boots, when one was named.
+#[must_use]
+pub fn system_root() -> Option<PathBuf> {
+    std::env::var_os(SYSTEM_ROOT).map(PathBuf::from)
 }

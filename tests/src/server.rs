@@ -57,7 +57,15 @@ impl Server {
     #[must_use]
     pub fn started(finished: &Finished, log: PathBuf) -> Self {
         finished.exits(0);
-        let pid = parse_pid(&finished.out());
+        Self::logging(parse_pid(&finished.out()), log)
+    }
+
+    /// A server that was started otherwise and logs there, once it listens.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    #[must_use]
+    pub fn logging(pid: i32, log: PathBuf) -> Self {
         let port = wait::until("the log names the port", || {
             port_in(&fs::read_to_string(&log).ok()?)
         });

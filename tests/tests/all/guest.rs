@@ -9,6 +9,8 @@ use stap_tests::command::Invocation;
 use stap_tests::lab::{self, HELLO};
 use stap_tests::requirement;
 use stap_tests::root;
+use stap_tests::system::System;
+use stap_tests::trial;
 use stap_tests::world::{GUEST, PATH, TARGET_ROOT};
 
 const COUNTING: &str = "global n probe timer.ms(50) { if (++n == 3) exit() } probe end { printf(\"counted %d\\n\", n) }";
@@ -60,10 +62,64 @@ fn groups_of_the_unified_hierarchy_limit_and_kill_for_root_and_for_an_ordinary_u
     let counts: Vec<_> = situations.iter().map(|one| checks(one).len()).collect();
     assert_eq!(counts, [10, 10, 10, 10, 10, 10, 10, 1, 1], "{finished}");
     for situation in &situations {
-        let broken = |check: &&Value| check["holds"] != true;
-        let broken: Vec<_> = checks(situation).iter().filter(broken).collect();
+        let broken = trial::broken(checks(situation));
         assert!(broken.is_empty(), "{}: {broken:#?}", situation["situation"]);
     }
+}
+
+/// The unit in a Debian system of its own, so far that it is known to work; the rest takes longer and
+/// is for `tests/run --full`.
+#[test]
+fn the_unit_serves_under_systemd_and_leaves_nothing() {
+    holds_in_a_system("service", 7);
+}
+
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
+fn the_unit_survives_what_befalls_it() {
+    holds_in_a_system("service-in-full", 13);
+}
+
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
+fn the_unit_comes_back_with_the_machine() {
+    holds_in_a_system("reboot", 2);
+}
+
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
+fn servers_started_by_hand_have_the_groups_that_they_were_given() {
+    holds_in_a_system("started-by-hand", 6);
+}
+
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
+fn a_module_of_the_unit_runs_in_the_kernel_that_it_runs_on() {
+    holds_in_a_system("compile", 3);
+}
+
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
+fn the_quickstart_works_where_the_host_is_the_target() {
+    holds_in_a_system("quickstart", 1);
+}
+
+/// Boots the system and has so many checks of one part made in it.
+fn holds_in_a_system(part: &str, count: usize) {
+    if !requirement::met("guest", no_emulator()) {
+        return;
+    }
+    let trial = Path::new(env!("CARGO_BIN_EXE_system-trial"));
+    let Some(system) = System::prepare(trial) else {
+        let reason = "STAP_TEST_SYSTEM_ROOT names no root that boots";
+        requirement::met("system-root", Some(reason.to_owned()));
+        return;
+    };
+    let (finished, results) = system.run("system-trial", part);
+    let broken = trial::broken(&results);
+    assert!(broken.is_empty(), "{broken:#?}\n{finished}");
+    finished.exits(0);
+    assert_eq!(results.len(), count, "{finished}");
 }
 
 fn checks(situation: &Value) -> &[Value] {

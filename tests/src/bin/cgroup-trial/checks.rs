@@ -3,15 +3,15 @@
 use std::fs;
 use std::io::BufRead as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal};
-use serde_json::{Value, json};
+use serde_json::Value;
 use stap_policy::{Limits, Policy};
+use stap_tests::trial::result;
 use stap_tests::wait;
 use stap_worker::cgroup::{CgroupError, Group, Hierarchy, Hit};
 
@@ -57,7 +57,7 @@ fn all(expected: &Path) -> Vec<Value> {
     let trial = match Trial::start(expected) {
         Ok(trial) => trial,
         Err(error) => {
-            results.push(result("the driver finds its group", || Err(error)));
+            results.push(result::<()>("the driver finds its group", || Err(error)));
             return results;
         }
     };
@@ -72,16 +72,6 @@ fn all(expected: &Path) -> Vec<Value> {
         swept(expected)
     }));
     results
-}
-
-/// Makes a check. A wait in vain panics, and must not take the results of the others with it.
-fn result(name: &str, check: impl FnOnce() -> anyhow::Result<()>) -> Value {
-    let found = catch_unwind(AssertUnwindSafe(check));
-    let found = found.unwrap_or_else(|_| Err(anyhow!("it panicked; stderr says why")));
-    match found {
-        Ok(()) => json!({ "check": name, "holds": true }),
-        Err(error) => json!({ "check": name, "holds": false, "why": format!("{error:#}") }),
-    }
 }
 
 fn a_trial_changes_nothing(expected: &Path) -> anyhow::Result<()> {
