@@ -6,7 +6,7 @@
 //! field, so that nothing is in force that cannot be read in one place.
 //!
 //! This crate only says what is wanted. The coordinator applies [`Request`], [`Options`] and
-//! [`Admission`]; the worker applies [`Layers`], [`Limits`] and [`Slots`].
+//! [`Admission`], the signer [`Signing`]; the worker applies [`Layers`], [`Limits`] and [`Slots`].
 #![forbid(unsafe_code)]
 
 pub mod builtin;
@@ -19,6 +19,7 @@ mod options;
 mod places;
 mod policy;
 mod quantity;
+mod signing;
 mod wider;
 
 pub use doubts::Host;
@@ -28,4 +29,5 @@ pub use options::{OptionName, Options, Privilege};
 pub use places::Places;
 pub use policy::{Admission, ClassName, Limits, OnFlood, Policy, Request, Slots};
 pub use quantity::{Count, Size, Time};
+pub use signing::{Isolation, Signing};
 pub use wider::{Wider, wider};

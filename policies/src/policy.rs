@@ -11,6 +11,7 @@ use crate::fault::{Fault, PolicyError};
 use crate::layers::Layers;
 use crate::options::Options;
 use crate::quantity::{Count, Size, Time};
+use crate::signing::Signing;
 
 /// Everything that an operator decides, in one value that cannot be wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -23,6 +24,7 @@ pub struct Policy {
     request: Request,
     options: Options,
     admission: Admission,
+    signing: Signing,
 }
 
 impl Policy {
@@ -113,6 +115,12 @@ impl Policy {
     pub fn admission(&self) -> &Admission {
         &self.admission
     }
+
+    /// Which modules are signed.
+    #[must_use]
+    pub fn signing(&self) -> &Signing {
+        &self.signing
+    }
 }
 
 /// What one job, with all its processes, may use.
@@ -149,8 +157,31 @@ pub struct Limits {
     pub result_bytes: Size<KIB, { 128 * MIB }>,
 }
 
+impl Limits {
+    /// These limits, and where `others` are tighter, those.
+    #[must_use]
+    pub fn tightened_by(&self, others: &Self) -> Self {
+        Self {
+            wall: self.wall.min(others.wall),
+            cpu: self.cpu.min(others.cpu),
+            memory: self.memory.min(others.memory),
+            processes: self.processes.min(others.processes),
+            cpu_percent: self.cpu_percent.min(others.cpu_percent),
+            workspace: self.workspace.min(others.workspace),
+            workspace_files: self.workspace_files.min(others.workspace_files),
+            file: self.file.min(others.file),
+            open_files: self.open_files.min(others.open_files),
+            stdout: self.stdout.min(others.stdout),
+            stderr: self.stderr.min(others.stderr),
+            on_flood: self.on_flood.max(others.on_flood),
+            results: self.results.min(others.results),
+            result_bytes: self.result_bytes.min(others.result_bytes),
+        }
+    }
+}
+
 /// What happens to a job that writes more than is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFlood {
     /// The rest is read and dropped.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use stap_policy::{Demand, OnFlood, Policy, PolicyError, Privilege, builtin};
+use stap_policy::{Demand, Isolation, OnFlood, Policy, PolicyError, Privilege, builtin};
 
 fn with(old: &str, new: &str) -> Result<Policy, PolicyError> {
     assert!(
@@ -91,6 +91,40 @@ fn no_class_lets_a_request_choose_programs_keys_or_limits() {
 }
 
 #[test]
+fn every_class_signs_below_stapdev_and_strict_only_that() {
+    for (name, _) in builtin::ALL {
+        let policy = Policy::builtin(name).unwrap();
+        let signing = policy.signing();
+        assert!(signing.signs_for(Privilege::Stapusr) && signing.signs_for(Privilege::Stapsys));
+        assert!(!signing.signs_for(Privilege::Stapdev), "{name}");
+        assert_eq!(signing.machine_owner_keys, name != "strict");
+        let strict = signing.isolation == Isolation::Strict;
+        assert_eq!(strict, name != "personal", "{name}");
+    }
+}
+
+#[test]
+fn of_two_sets_of_limits_the_tighter_holds_one_by_one() {
+    let limits = |name| *Policy::builtin(name).unwrap().limits();
+    let (strict, personal) = (limits("strict"), limits("personal"));
+    let both = personal.tightened_by(&strict);
+    assert_eq!(both, strict.tightened_by(&personal));
+    assert_eq!(both.wall, strict.wall);
+    assert_eq!(both.on_flood, OnFlood::Kill);
+    let short = with("\"300 s\"", "\"7 s\"").unwrap();
+    let both = short.limits().tightened_by(&strict);
+    assert_eq!((both.wall.duration().as_secs(), both.cpu), (7, strict.cpu));
+}
+
+#[test]
+fn the_layers_that_are_missing_are_named() {
+    let strict = Policy::builtin("strict").unwrap();
+    let without = |absent: &'static str| strict.layers().missing(move |name| name != absent);
+    assert_eq!(without("cgroup").collect::<Vec<_>>(), ["cgroup"]);
+    assert_eq!(without("slot-uid").count(), 0, "strict only tries it");
+}
+
+#[test]
 fn an_unknown_key_is_refused_at_its_place() {
     let fault = fault("wall            =", "wal             =");
     assert!(fault.reason().starts_with("unknown field `wal`"), "{fault}");
@@ -157,6 +191,22 @@ fn a_policy_that_leaves_something_open_or_makes_no_sense_is_refused() {
             "class = \"../etc\"",
             "a class name is",
         ),
+        (
+            "machine-owner-keys = true",
+            "machine-owner-keys = \"yes\"",
+            "invalid type: string",
+        ),
+        (
+            "isolation          = \"strict\"",
+            "isolation = \"some\"",
+            "unknown variant `some`",
+        ),
+        (
+            "privileges         = [\"stapusr\"",
+            "privileges = [\"stapdev\"",
+            "unknown variant `stapdev`",
+        ),
+        ("[signing]", "[signing]\nkeys = 1", "unknown field `keys`"),
         ("[slots]", "[slots", "unclosed table"),
         ("[slots]", "[slots]\nslots = 1", "unknown field `slots`"),
     ] {
