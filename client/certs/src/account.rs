@@ -52,6 +52,19 @@ pub fn home(uid: u32) -> Option<PathBuf> {
         .filter(|home| home.is_absolute())
 }
 
+/// Tells whether this process is in a group of this name.
+#[must_use]
+pub fn is_in_group(name: &str) -> bool {
+    // As for users, a group that cannot be looked up is one that is not there.
+    let Some(group) = Group::from_name(name).ok().flatten() else {
+        return false;
+    };
+    let wanted = group.gid.as_raw();
+    let others = rustix::process::getgroups().unwrap_or_default();
+    rustix::process::getegid().as_raw() == wanted
+        || others.iter().any(|other| other.as_raw() == wanted)
+}
+
 /// A directory service that cannot be reached is treated as one that does not know the user: the
 /// callers have a fallback or an error of their own, and this must not stop a tool that needs neither.
 fn entry(uid: u32) -> Option<User> {
@@ -61,6 +74,15 @@ fn entry(uid: u32) -> Option<User> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_process_is_in_its_own_group_and_in_none_that_is_not_there() {
+        let own = nix::unistd::getegid();
+        if let Some(group) = Group::from_gid(own).unwrap() {
+            assert!(is_in_group(&group.name));
+        }
+        assert!(!is_in_group("no-such-group"));
+    }
 
     #[test]
     fn root_belongs_to_the_group_root_and_nobody_to_one_that_is_not() {

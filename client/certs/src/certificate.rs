@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -205,6 +206,13 @@ impl Fingerprint {
         }
         Some(Self(octets))
     }
+}
+
+/// The SHA-1 of a certificate's DER bytes, by which firmware and stock programs know a key. Nothing is
+/// trusted because of it.
+#[must_use]
+pub fn sha1_of(der: &[u8]) -> [u8; 20] {
+    Sha1::digest(der).into()
 }
 
 impl PartialEq for Certificate {

@@ -42,9 +42,19 @@ impl Directory {
         owner: Option<u32>,
         findings: &mut Vec<Finding>,
     ) -> Result<Option<Self>, DatabaseError> {
+        Self::examine_as(Kind::Directory, path, owner, findings)
+    }
+
+    /// The same for a directory under rules of its own.
+    pub(crate) fn examine_as(
+        kind: Kind,
+        path: &Path,
+        owner: Option<u32>,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Option<Self>, DatabaseError> {
         let handle = match openat(CWD, path, HANDLE | OFlags::DIRECTORY, Mode::empty()) {
             Ok(handle) => handle,
-            Err(errno) => return unopened(path, Kind::Directory, errno, findings),
+            Err(errno) => return unopened(path, kind, errno, findings),
         };
         let status = stat(&handle, path)?;
         // The descriptor above only names the directory. This one reads it, and is the access test.
@@ -54,12 +64,7 @@ impl Directory {
             Err(errno) => return Err(DatabaseError::io("open", path, errno)),
         };
         let seen = seen(&status, reading.is_some());
-        extend(
-            findings,
-            path,
-            Kind::Directory,
-            &judge(Kind::Directory, seen, owner),
-        );
+        extend(findings, path, kind, &judge(kind, seen, owner));
         Ok(reading.map(|fd| Self {
             fd,
             path: path.to_owned(),

@@ -85,6 +85,14 @@ pub enum DatabaseError {
     /// No certificate could be made.
     #[error("cannot make a server certificate: {0}")]
     Issue(#[from] IssueError),
+    /// There are as many signing keys as are looked at.
+    #[error("'{}' holds {limit} signing keys, and no more are used", shown(path))]
+    TooManyModuleKeys {
+        /// Where they are.
+        path: PathBuf,
+        /// The bound.
+        limit: usize,
+    },
     /// An NSS store holds the pair that this database lacks, and the pair cannot be had.
     #[error(
         "the server's pair in the NSS store '{}' cannot be taken over: {reason}",
@@ -151,6 +159,12 @@ impl DatabaseError {
                 )
             }
             Self::TooMany { what, .. } => format!("remove {what} that are no longer needed"),
+            Self::TooManyModuleKeys { path, .. } => {
+                format!(
+                    "remove one that is no longer enrolled anywhere from {}",
+                    quoted(path)
+                )
+            }
             Self::Busy { .. } => "try again when the other process has finished".to_owned(),
             Self::Takeover { hint, .. } => hint.clone(),
             Self::Io { .. } | Self::Unsafe { .. } | Self::Issue(_) => return None,

@@ -106,6 +106,26 @@ impl PrivateKey {
         self.0.subject_public_key_info() == certificate.public_key_info()
     }
 
+    /// The key as a PEM file that `sign-file` and stock servers read.
+    pub(crate) fn to_pem(&self) -> String {
+        self.0.serialize_pem()
+    }
+
+    /// Tells whether it is an RSA key.
+    #[must_use]
+    pub fn is_rsa(&self) -> bool {
+        self.0.algorithm() == &PKCS_RSA_SHA256
+    }
+
+    /// Signs the certificate of a machine owner key, with which kernels check modules.
+    ///
+    /// # Errors
+    /// As for [`certify`](Self::certify).
+    pub fn certify_for_modules(&self, now: SystemTime) -> Result<Certificate, IssueError> {
+        let certificate = module_profile(now)?.self_signed(&self.0)?;
+        Ok(Certificate::from_der(certificate.der())?)
+    }
+
     /// Signs a certificate for this key and the given names, valid from about now for [`LIFETIME`].
     ///
     /// # Errors
@@ -149,6 +169,35 @@ fn profile(identity: &Identity, now: SystemTime) -> Result<CertificateParams, Is
             .subject_alt_names
             .push(SanType::DnsName(name.as_str().try_into()?));
     }
+    Ok(params)
+}
+
+/// What a kernel and the firmware's key manager need of a key that signs modules. Kernels look at no date
+/// here, and an expiry that nobody checks would only frighten; stock servers give theirs a hundred
+/// years, too.
+fn module_profile(now: SystemTime) -> Result<CertificateParams, IssueError> {
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(serial()?);
+    params.distinguished_name = DistinguishedName::new();
+    // Stock clients find their keys among those of the firmware by this issuer.
+    for (attribute, value) in [
+        (DnType::OrganizationName, "Systemtap"),
+        (DnType::CommonName, "Systemtap module signing key"),
+    ] {
+        params
+            .distinguished_name
+            .push(attribute, DnValue::Utf8String(value.to_owned()));
+    }
+    params.not_before = date(now.checked_sub(BACKDATING))?;
+    params.not_after = date(now.checked_add(MODULE_KEY_LIFETIME))?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    // The second one tells shim that the key is for modules only, so that no boot loader or kernel
+    // that it signed would be started.
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::CodeSigning,
+        ExtendedKeyUsagePurpose::Other(MODULE_SIGNING_ONLY.to_vec()),
+    ];
     Ok(params)
 }
 
@@ -206,6 +255,12 @@ fn is_host_name(name: &str) -> bool {
 /// Large enough for the next decade, and made in a fraction of the time that 4096 bits take, which on
 /// a slow host would not fit the 20 seconds that a first start may last.
 const KEY_SIZE: RsaKeySize = RsaKeySize::_3072;
+
+/// How long the certificate of a key for modules is valid.
+const MODULE_KEY_LIFETIME: Duration = Duration::from_secs(100 * 365 * DAY);
+
+/// `1.3.6.1.4.1.2312.16.1.2`, which shim knows.
+const MODULE_SIGNING_ONLY: [u64; 10] = [1, 3, 6, 1, 4, 1, 2312, 16, 1, 2];
 
 const DAY: u64 = 24 * 60 * 60;
 

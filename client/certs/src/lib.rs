@@ -15,6 +15,7 @@ mod directory;
 mod error;
 pub mod fuzzing;
 pub mod issue;
+pub mod module_keys;
 pub mod nss;
 pub mod paths;
 pub mod permissions;

@@ -21,6 +21,8 @@ pub enum Kind {
     ServerStore,
     /// The server's certificate, which is public.
     ServerCertificate,
+    /// A directory of keys that sign modules, below the database or beside it.
+    KeyDirectory,
 }
 
 /// What was seen of an existing path of the right type.
@@ -123,7 +125,7 @@ impl Finding {
         match self.fault {
             Fault::Missing | Fault::WrongType => None,
             Fault::NotOwnedBy(uid) => Some(format!("chown {} {path}", account::name(uid))),
-            Fault::Unreadable if self.kind == Kind::Directory => Some(format!("chmod u+rx {path}")),
+            Fault::Unreadable if self.kind.is_directory() => Some(format!("chmod u+rx {path}")),
             Fault::Unreadable => Some(format!("chmod u+r {path}")),
             Fault::Lacks(right, class) => Some(format!(
                 "chmod {}+{} {path}",
@@ -145,7 +147,7 @@ impl fmt::Display for Finding {
         write!(formatter, "{} '{}' ", self.kind.noun(), shown(&self.path))?;
         match self.fault {
             Fault::Missing => write!(formatter, "does not exist"),
-            Fault::WrongType if self.kind == Kind::Directory => {
+            Fault::WrongType if self.kind.is_directory() => {
                 write!(formatter, "is not a directory")
             }
             Fault::WrongType => write!(formatter, "is not a regular file"),
@@ -173,6 +175,7 @@ struct Rule {
     client_store: Wish,
     server_store: Wish,
     server_certificate: Wish,
+    key_directory: Wish,
 }
 
 /// What a rule wants of a bit.
@@ -180,6 +183,8 @@ struct Rule {
 enum Wish {
     Set,
     Clear,
+    /// Either will do.
+    Any,
 }
 
 impl Rule {
@@ -198,6 +203,7 @@ impl Rule {
             Kind::ClientStore => self.client_store,
             Kind::ServerStore => self.server_store,
             Kind::ServerCertificate => self.server_certificate,
+            Kind::KeyDirectory => self.key_directory,
         }
     }
 
@@ -222,7 +228,12 @@ impl Kind {
             Self::Directory => "Certificate database",
             Self::ClientStore | Self::ServerStore => "Certificate database file",
             Self::ServerCertificate => "Certificate file",
+            Self::KeyDirectory => "Directory of signing keys",
         }
+    }
+
+    fn is_directory(self) -> bool {
+        matches!(self, Self::Directory | Self::KeyDirectory)
     }
 
     /// A server's certificate that cannot be read is made anew, so that is no fault.
@@ -287,8 +298,14 @@ pub(crate) fn extend(findings: &mut Vec<Finding>, path: &Path, kind: Kind, fault
     }));
 }
 
-const fn rule(class: Class, right: Right, wishes: [Wish; 4]) -> Rule {
-    let [directory, client_store, server_store, server_certificate] = wishes;
+const fn rule(class: Class, right: Right, wishes: [Wish; 5]) -> Rule {
+    let [
+        directory,
+        client_store,
+        server_store,
+        server_certificate,
+        key_directory,
+    ] = wishes;
     Rule {
         class,
         right,
@@ -296,23 +313,25 @@ const fn rule(class: Class, right: Right, wishes: [Wish; 4]) -> Rule {
         client_store,
         server_store,
         server_certificate,
+        key_directory,
     }
 }
 
 const SET: Wish = Wish::Set;
 const NOT: Wish = Wish::Clear;
+const ANY: Wish = Wish::Any;
 
-/// Columns: directory, client store, server store, server certificate.
+/// Columns: directory, client store, server store, server certificate, key directory.
 const RULES: [Rule; 9] = [
-    rule(Class::Owner, Right::Read, [SET, SET, SET, SET]),
-    rule(Class::Owner, Right::Write, [SET, SET, SET, SET]),
-    rule(Class::Owner, Right::Execute, [SET, NOT, NOT, NOT]),
-    rule(Class::Group, Right::Read, [SET, SET, NOT, SET]),
-    rule(Class::Group, Right::Write, [NOT, NOT, NOT, NOT]),
-    rule(Class::Group, Right::Execute, [SET, NOT, NOT, NOT]),
-    rule(Class::Others, Right::Read, [SET, SET, NOT, SET]),
-    rule(Class::Others, Right::Write, [NOT, NOT, NOT, NOT]),
-    rule(Class::Others, Right::Execute, [SET, NOT, NOT, NOT]),
+    rule(Class::Owner, Right::Read, [SET, SET, SET, SET, SET]),
+    rule(Class::Owner, Right::Write, [SET, SET, SET, SET, ANY]),
+    rule(Class::Owner, Right::Execute, [SET, NOT, NOT, NOT, SET]),
+    rule(Class::Group, Right::Read, [SET, SET, NOT, SET, ANY]),
+    rule(Class::Group, Right::Write, [NOT, NOT, NOT, NOT, NOT]),
+    rule(Class::Group, Right::Execute, [SET, NOT, NOT, NOT, ANY]),
+    rule(Class::Others, Right::Read, [SET, SET, NOT, SET, ANY]),
+    rule(Class::Others, Right::Write, [NOT, NOT, NOT, NOT, NOT]),
+    rule(Class::Others, Right::Execute, [SET, NOT, NOT, NOT, ANY]),
 ];
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::issue::Identity;
 use crate::nss::Programs;
 use crate::permissions::{Fault, Finding};
 
-use files::Files;
+use files::{Files, KEY};
 use pairing::Pairing;
 pub use password::{Password, PasswordRule};
 
@@ -53,6 +53,14 @@ pub struct Opened {
     pub origin: Origin,
     /// What should be better but does not matter, one line each, without `WARNING:`.
     pub warnings: Vec<String>,
+}
+
+/// What a server's database holds for whoever only reads it.
+pub struct Pair {
+    /// The server's certificate.
+    pub certificate: Certificate,
+    /// Its private key, as unencrypted PKCS#8.
+    pub private_key_pkcs8: Vec<u8>,
 }
 
 /// Where a server's pair comes from.
@@ -154,6 +162,49 @@ impl ServerDatabase {
             warnings,
         }
         .settle(contents)
+    }
+}
+
+impl Pair {
+    /// Reads the pair of a database without changing anything there. Another process may be renewing it
+    /// meanwhile; then a key and a certificate that do not belong together are read once more.
+    ///
+    /// # Errors
+    /// As for opening; and when there is no pair.
+    pub fn read(path: &Path) -> Result<Self, DatabaseError> {
+        Self::read_once(path).or_else(|_torn| Self::read_once(path))
+    }
+
+    fn read_once(path: &Path) -> Result<Self, DatabaseError> {
+        let owner = rustix::process::geteuid().as_raw();
+        let mut findings = Vec::new();
+        let Some(directory) = Directory::examine(path, Some(owner), &mut findings)? else {
+            return Err(DatabaseError::Unsafe {
+                path: path.to_owned(),
+                findings,
+            });
+        };
+        let files = Files::survey(&directory, owner, &mut findings)?;
+        settle(path, findings)?;
+        let contents = files.read(&directory)?;
+        let pair = contents.key.zip(contents.certificate);
+        pair.filter(|(key, own)| key.belongs_to(own))
+            .map(|(key, certificate)| Self {
+                certificate,
+                private_key_pkcs8: key.pkcs8().to_vec(),
+            })
+            .ok_or_else(|| DatabaseError::UnusableKey {
+                path: directory.file_path(KEY),
+            })
+    }
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Pair")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,14 +7,16 @@ fn oracle(kind: Kind) -> (u32, u32) {
         Kind::Directory => (0o755, 0o022),
         Kind::ClientStore | Kind::ServerCertificate => (0o644, 0o133),
         Kind::ServerStore => (0o600, 0o177),
+        Kind::KeyDirectory => (0o500, 0o022),
     }
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind::Directory,
     Kind::ClientStore,
     Kind::ServerStore,
     Kind::ServerCertificate,
+    Kind::KeyDirectory,
 ];
 
 fn sentence(kind: Kind, fault: Fault) -> String {
