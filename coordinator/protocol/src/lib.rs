@@ -3,8 +3,8 @@
 //! No I/O, no async and no clock live here, so that everything a peer can send is parsed by code that
 //! can be tested, and fuzzed, without a socket. What crosses the network is in [`frame`],
 //! [`request`], [`reply`] and [`announcement`]; what crosses to the worker is in [`job`]
-//! and, for a worker that only looks, [`examination`]; [`options`]
-//! is the grammar of stap's command line, which client and server have to read alike.
+//! and, for a worker that only looks, [`examination`]; what crosses to the signer is in [`signing`];
+//! [`options`] is the grammar of stap's command line, which client and server have to read alike.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -20,6 +20,7 @@ pub mod options;
 pub mod path;
 pub mod reply;
 pub mod request;
+pub mod signing;
 pub mod target;
 pub mod text;
 pub mod version;

@@ -27,11 +27,17 @@ const OURS: &[(&str, &[&str])] = &[
             "stap-certs",
             "stap-policy",
             "stap-filter",
+            // For tests only; see WRAPPED.
+            "stap-signer",
         ],
     ),
     (
         "stap-worker",
         &["stap-protocol", "stap-policy", "stap-jail", "stap-filter"],
+    ),
+    (
+        "stap-signer",
+        &["stap-protocol", "stap-policy", "stap-certs"],
     ),
     (
         "stap-tests",
@@ -42,6 +48,7 @@ const OURS: &[(&str, &[&str])] = &[
             "stap-jail",
             "stap-policy",
             "stap-protocol",
+            "stap-signer",
             "stap-transport",
             "stap-worker",
         ],
@@ -60,16 +67,27 @@ const WRAPPED: &[(&str, &[&str], &str)] = &[
         &["stap-transport"],
         "one place builds TLS configurations",
     ),
+    (
+        "stap-signer",
+        &["stap-tests"],
+        "the keys for modules are in a program of their own",
+    ),
+    ("cms", &["stap-signer"], "one program signs modules"),
+    (
+        "aws-lc-rs",
+        &["stap-certs", "stap-signer"],
+        "one opens NSS's key stores, the other signs modules",
+    ),
     ("rcgen", &["stap-certs"], "one place issues certificates"),
     (
         "landlock",
-        &["stap-jail", "stap-coordinator"],
-        "the jail restricts jobs, the front itself",
+        &["stap-jail", "stap-coordinator", "stap-signer"],
+        "the jail restricts jobs, the front and the signer themselves",
     ),
     (
         "caps",
-        &["stap-jail", "stap-coordinator"],
-        "both give up what root gave them",
+        &["stap-jail", "stap-coordinator", "stap-signer"],
+        "they give up what root gave them",
     ),
     (
         "seccompiler",

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::text;
 
 /// The most keys that are looked at; firmware has room for a handful.
@@ -24,7 +26,7 @@ pub enum MachineOwnerKeys {
 }
 
 /// The SHA-1 of a key's certificate.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fingerprint([u8; 20]);
 
 /// A text that is not a fingerprint.
@@ -79,6 +81,14 @@ fn bad_line(line: &[u8]) -> String {
         "MOK fingerprint value '{}' isn't in the correct format",
         text::escape(line)
     )
+}
+
+impl Fingerprint {
+    /// The fingerprint with these octets.
+    #[must_use]
+    pub const fn new(octets: [u8; 20]) -> Self {
+        Self(octets)
+    }
 }
 
 impl FromStr for Fingerprint {
