@@ -56,6 +56,8 @@ const MOST_SUGGESTIONS: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use stap_protocol::signing::SignatureHash;
+
     use super::*;
 
     fn target(release: &str, arch: &str, root: &str) -> Target {
@@ -70,6 +72,7 @@ mod tests {
             stap_version: "5.6".to_owned(),
             compiler: "gcc".to_owned(),
             build_id: "1".to_owned(),
+            signature_hash: SignatureHash::default(),
         }
     }
 

@@ -61,6 +61,12 @@ impl Database {
         }
     }
 
+    /// Where the server's own pair is, and below which the keys for modules are found.
+    #[must_use]
+    pub fn server(&self) -> &Path {
+        &self.server
+    }
+
     /// The directories that renewal writes to.
     #[must_use]
     pub fn directories(&self) -> [&Path; 2] {

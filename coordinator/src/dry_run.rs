@@ -15,6 +15,8 @@ use stap_policy::{Demand, Places, Policy, builtin};
 use stap_protocol::job::Target;
 use stap_protocol::options::{CommandLine, parse};
 use stap_protocol::request::{Parts, Request, SysInfo};
+use stap_protocol::signing::SignatureHash;
+use stap_protocol::signing::messages::Keys;
 use stap_protocol::target::TargetName;
 use stap_protocol::text::escape;
 
@@ -27,6 +29,7 @@ use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::request_id::RequestIds;
 use crate::settings::PolicyText;
+use crate::signing::Surety;
 
 /// Who wants to run what, where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,9 +188,12 @@ fn admitted(line: &CommandLine, target: &TargetName, policy: &Policy) -> Result<
         stap_version: String::new(),
         compiler: String::new(),
         build_id: String::new(),
+        signature_hash: SignatureHash::default(),
     }]);
     let id = RequestIds::default().next();
-    intake::admit(request, id, policy, &catalogue).map(drop)
+    // What a host lacks is the doctor's matter, and no key is asked for.
+    let (surety, keys) = (Surety::default(), Keys::default());
+    intake::admit(request, id, policy, &catalogue, &surety, &keys).map(drop)
 }
 
 /// A policy with the lines of its rules.

@@ -10,19 +10,24 @@ pub(crate) use self::options::stands_for_script;
 use stap_policy::Policy;
 use stap_protocol::job::Job;
 use stap_protocol::options::{CommandLine, Item, parse};
-use stap_protocol::request::{MachineOwnerKeys, Parts, Request};
+use stap_protocol::request::{Parts, Request};
+use stap_protocol::signing::messages::Keys;
 use stap_protocol::target::TargetName;
 use stap_protocol::version::ProtocolVersion;
 
 use crate::catalogue::Catalogue;
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
+use crate::signing::Surety;
+use crate::signing::outcome::Record;
 
 /// A request that will be served.
 #[derive(Debug)]
 pub struct Accepted {
     /// For the scheduler.
     pub job: Job,
+    /// The signatures that its module needs, and what the signer has to know of the job.
+    pub record: Option<Record>,
     /// What the reply has to take into account.
     pub client: Client,
 }
@@ -34,8 +39,6 @@ pub struct Client {
     pub version: ProtocolVersion,
     /// What was tolerated in its request, for its stderr.
     pub notices: Vec<String>,
-    /// Whether its kernel insists on signed modules.
-    pub needs_signature: bool,
 }
 
 /// Judges a request.
@@ -47,6 +50,8 @@ pub fn admit(
     id: RequestId,
     policy: &Policy,
     catalogue: &Catalogue,
+    surety: &Surety,
+    keys: &Keys,
 ) -> Result<Accepted, Refusal> {
     let Parts {
         version,
@@ -70,21 +75,20 @@ pub fn admit(
     at_most("files", files.len(), bounds.files.get(), policy)?;
     let line = parse(&arguments)?;
     judge(&line, &target.name, policy)?;
+    let demand = surety.demand(&line, &files, &machine_owner_keys, keys, policy)?;
     let job = Job {
         request: id.to_string(),
         target: target.name.clone(),
         arguments: line.to_arguments(),
         files,
         locale,
+        to_be_signed: demand.is_some(),
     };
-    let needs_signature = !matches!(machine_owner_keys, MachineOwnerKeys::NotAsked);
+    let record = demand.map(|demand| Record::of(&job, target.signature_hash, demand));
     Ok(Accepted {
         job,
-        client: Client {
-            version,
-            notices,
-            needs_signature,
-        },
+        record,
+        client: Client { version, notices },
     })
 }
 

@@ -1,8 +1,9 @@
 //! `stap-serverd`: accepts compile requests, checks them, and hands them to the worker.
 //!
 //! It faces the network and therefore does nothing that could hurt: it runs no compiler, parses
-//! nothing with foreign code, and while it serves it starts no program; `stap-worker` was started
-//! before, once. The way of a request is [`listener`], [`seats`], [`session`], [`intake`], [`scheduler`], [`worker`], [`reply`].
+//! nothing with foreign code, and while it serves it starts no program; `stap-worker` and `stap-signer`
+//! were started before, once. The way of a request is [`listener`], [`seats`], [`session`], [`intake`],
+//! [`scheduler`], [`worker`], [`reply`].
 #![forbid(unsafe_code)]
 
 pub mod announcer;
@@ -34,6 +35,8 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod signals;
+pub mod signing;
+mod signing_key;
 pub mod startup;
 pub mod worker;
 
@@ -69,6 +72,9 @@ pub enum Failure {
     /// The user has no place for databases.
     #[error(transparent)]
     Paths(#[from] stap_certs::PathsError),
+    /// No signing key was made; every finding is a line.
+    #[error("{0}")]
+    SigningKey(String),
     /// The certificate cannot be used; the findings were told already.
     #[error("{0}")]
     Database(String),
@@ -140,6 +146,7 @@ fn invoke(arguments: Vec<OsString>, clock: Clock, console: &Console) -> Result<E
         } => check::check_policy(&choice, &options, json)?,
         Invocation::May(inquiry) => dry_run::answer(&inquiry, page::is_colored())?,
         Invocation::Doctor { options, json } => doctor::examine(&options, json)?,
+        Invocation::MakeSigningKey(options) => (signing_key::make(&options, clock)?, true),
         Invocation::Help => (HELP.to_owned(), true),
         Invocation::Version => (
             format!("stap-serverd {}\n", env!("CARGO_PKG_VERSION")),

@@ -45,6 +45,8 @@ pub enum Invocation {
         /// For machines instead of people.
         json: bool,
     },
+    /// Make a key that signs modules for hosts with Secure Boot.
+    MakeSigningKey(Options),
     /// Print how to call this program.
     Help,
     /// Print which version this is.
@@ -196,6 +198,7 @@ enum Mode {
     CheckPolicy(PolicyChoice),
     May,
     Doctor,
+    MakeSigningKey,
     Help,
     Version,
 }
@@ -281,12 +284,6 @@ impl Parser {
                 let value = self.value(&option, attached)?;
                 self.peer = Some(number(&option, &value, "an IP address")?);
             }
-            b"may" => self.flag(&option, attached.as_deref(), |parser| {
-                parser.mode = Mode::May;
-            })?,
-            b"doctor" => self.flag(&option, attached.as_deref(), |parser| {
-                parser.mode = Mode::Doctor;
-            })?,
             b"ready-fd" => {
                 self.options.ready_fd = Some(number(
                     &option,
@@ -294,24 +291,34 @@ impl Parser {
                     "a descriptor",
                 )?);
             }
-            b"no-advertise" => self.flag(&option, attached.as_deref(), |parser| {
-                parser.options.no_advertise = true;
-            })?,
-            b"list-targets" => self.flag(&option, attached.as_deref(), |parser| {
-                parser.mode = Mode::ListTargets;
-            })?,
-            b"json" => self.flag(&option, attached.as_deref(), |parser| {
-                parser.json = true;
-            })?,
-            b"help" => self.flag(&option, attached.as_deref(), |parser| {
-                parser.mode = Mode::Help;
-            })?,
-            b"version" => self.flag(&option, attached.as_deref(), |parser| {
-                parser.mode = Mode::Version;
-            })?,
-            _ => self.ignore(&[b"--", argument].concat()),
+            _ => self.long_flag(name, &option, attached.as_deref(), argument)?,
         }
         Ok(())
+    }
+
+    /// What takes no value.
+    fn long_flag(
+        &mut self,
+        name: &[u8],
+        option: &str,
+        attached: Option<&OsStr>,
+        argument: &[u8],
+    ) -> Result<(), OptionError> {
+        let set: fn(&mut Self) = match name {
+            b"may" => |parser| parser.mode = Mode::May,
+            b"doctor" => |parser| parser.mode = Mode::Doctor,
+            b"no-advertise" => |parser| parser.options.no_advertise = true,
+            b"list-targets" => |parser| parser.mode = Mode::ListTargets,
+            b"make-signing-key" => |parser| parser.mode = Mode::MakeSigningKey,
+            b"json" => |parser| parser.json = true,
+            b"help" => |parser| parser.mode = Mode::Help,
+            b"version" => |parser| parser.mode = Mode::Version,
+            _ => {
+                self.ignore(&[b"--", argument].concat());
+                return Ok(());
+            }
+        };
+        self.flag(option, attached, set)
     }
 
     /// A bundle of short options; the first that takes a value takes the rest of the bundle.
@@ -423,6 +430,7 @@ impl Parser {
                 json,
             }),
             Mode::Doctor => Invocation::Doctor { options, json },
+            Mode::MakeSigningKey => Invocation::MakeSigningKey(options),
             Mode::Help => Invocation::Help,
             Mode::Version => Invocation::Version,
         })

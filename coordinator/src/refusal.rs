@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use stap_protocol::options::OptionError;
 use stap_protocol::reply::Reply;
+use stap_protocol::request::Fingerprint;
 
 use crate::log::one_line;
 use crate::request_id::RequestId;
@@ -105,6 +106,40 @@ pub enum Refusal {
         "this client's kernel loads only signed modules, and this server has no key that signs for it"
     )]
     CannotSign,
+    /// The client's kernel insists on signatures, and trusts none of this server's keys.
+    #[error(
+        "this client's kernel loads only signed modules, and the key of this server is not enrolled there; its \
+         certificate {fingerprint} is now in signing_key.x509"
+    )]
+    KeyNotEnrolled {
+        /// One of the keys.
+        fingerprint: Fingerprint,
+        /// Its certificate, for the client.
+        certificate: Vec<u8>,
+    },
+    /// The policy leaves out the signature that the module would need.
+    #[error("this server's policy '{class}' signs no modules for {whom}")]
+    SignsNotFor {
+        /// A privilege, or hosts.
+        whom: String,
+        /// The policy class.
+        class: String,
+    },
+    /// The job has more in it than one whose module is signed may have.
+    #[error("{0}")]
+    NotSignable(String),
+    /// `--privilege` contradicts itself; the words are stap's.
+    #[error("{0}")]
+    Privilege(String),
+    /// Jobs are not kept apart well enough.
+    #[error("this server signs no modules, because its host does not give {missing}")]
+    UnsafeToSign {
+        /// Layers of isolation.
+        missing: String,
+    },
+    /// The program with the keys has ended.
+    #[error("this server cannot sign modules at the moment")]
+    SignerGone,
 }
 
 impl Refusal {
@@ -134,14 +169,40 @@ impl Refusal {
             Self::OtherTarget { .. } => "Give -r and -a once.".to_owned(),
             Self::Busy { retry, .. } => format!("Try again in {} s.", retry.as_secs().max(1)),
             Self::Stopping => "Try again in a moment, or use another server.".to_owned(),
-            Self::CannotSign => "Sign the module yourself, or use a server whose key this machine trusts.".to_owned(),
+            Self::CannotSign => "Use a server whose key this machine trusts, or ask the operator to make one (stap-serverd \
+                 --make-signing-key)."
+                .to_owned(),
+            Self::KeyNotEnrolled { .. } => "If you trust this server with this machine's kernel: sudo mokutil --import \
+                 signing_key.x509, restart the machine, confirm the key there, and try again."
+                .to_owned(),
+            Self::SignsNotFor { .. } | Self::UnsafeToSign { .. } => {
+                "Use another server, or ask the operator; without it a member of stapdev can load the module that is \
+                 built without --privilege."
+                    .to_owned()
+            }
+            Self::NotSignable(_) => {
+                "Leave it out, or build without --privilege and let a member of stapdev load the module.".to_owned()
+            }
+            Self::Privilege(_) => "Give --privilege once.".to_owned(),
+            Self::SignerGone => "Tell the operator; the server has to be restarted.".to_owned(),
         }
     }
 
     /// The complete reply that a refused client gets.
     #[must_use]
     pub fn reply(&self, id: RequestId) -> Reply {
-        Reply::refusal(&server_line(&format!("{self}. {}", self.hint()), id))
+        // stap's own sentences end with a full stop.
+        let said = self.to_string();
+        let refusal = Reply::refusal(&server_line(
+            &format!("{}. {}", said.trim_end_matches('.'), self.hint()),
+            id,
+        ));
+        match self {
+            Self::KeyNotEnrolled { certificate, .. } => {
+                refusal.with_signing_key(certificate.clone())
+            }
+            _ => refusal,
+        }
     }
 }
 

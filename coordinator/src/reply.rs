@@ -11,10 +11,17 @@ use crate::intake::Client;
 use crate::module::{Verdict, judge};
 use crate::refusal::{Refusal, server_line};
 use crate::request_id::RequestId;
+use crate::signing::Signature;
 
 /// Writes the reply to a request whose job has ended.
 #[must_use]
-pub fn compose(mut report: Report, client: &Client, target: &TargetName, id: RequestId) -> Reply {
+pub fn compose(
+    mut report: Report,
+    client: &Client,
+    target: &TargetName,
+    signature: &Signature,
+    id: RequestId,
+) -> Reply {
     let mut lines: String = client
         .notices
         .iter()
@@ -28,7 +35,7 @@ pub fn compose(mut report: Report, client: &Client, target: &TargetName, id: Req
     }
     let mut files = results(&mut report);
     if rc == 0
-        && let Some(fault) = fault_of(&files, target, client)
+        && let Some(fault) = fault_of(&files, target, signature)
     {
         lines.push_str(&server_line(&fault, id));
         rc = 1;
@@ -123,12 +130,13 @@ fn results(report: &mut Report) -> Vec<OutputFile> {
 }
 
 /// Why results of a job that says it succeeded are not sent.
-fn fault_of(files: &[OutputFile], target: &TargetName, client: &Client) -> Option<String> {
-    let module = files.iter().find(|file| file.name.has_suffix(".ko"))?;
-    if client.needs_signature {
-        let refusal = Refusal::CannotSign;
-        return Some(format!("{refusal}. {}", refusal.hint()));
+fn fault_of(files: &[OutputFile], target: &TargetName, signature: &Signature) -> Option<String> {
+    if let Signature::Refused(why) = signature {
+        return Some(format!(
+            "the module is not sent, because it cannot be signed: {why}. Tell the operator the number of this request."
+        ));
     }
+    let module = files.iter().find(|file| file.name.has_suffix(".ko"))?;
     match judge(&module.content, &target.arch) {
         Verdict::Module => None,
         Verdict::NotElf => {

@@ -1,6 +1,9 @@
 //! The running server: everything that was prepared, put to work, and taken down in good order.
 
 mod certificate;
+mod signer;
+
+pub(crate) use signer::fingerprints;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +13,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use stap_policy::Admission;
+use stap_protocol::request::Fingerprint;
+use stap_protocol::signing::messages::Keys;
 use stap_transport::Deadlines;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -32,7 +37,8 @@ use crate::seats::Seats;
 use crate::session::{MEMORY, Sessions, unpackers};
 use crate::settings::PolicyText;
 use crate::signals::Signals;
-use crate::worker::{LocalWorker, Spawned, WorkerProcess, relay};
+use crate::signing::{self, Surety};
+use crate::worker::{LocalWorker, Program, Spawned, relay};
 
 use certificate::Certificate;
 
@@ -65,6 +71,12 @@ pub struct Prepared {
     pub most_connections: usize,
     /// The worker.
     pub worker: Spawned,
+    /// Who has the keys for modules.
+    pub signer: signing::Spawned,
+    /// Its machine owner keys, for the announcement.
+    pub machine_owner_keys: Vec<Fingerprint>,
+    /// Whether modules may be signed here.
+    pub surety: Surety,
 }
 
 /// Why a server ended.
@@ -121,7 +133,9 @@ struct House {
     /// Lets go of the worker.
     release_worker: CancellationToken,
     worker_gone: CancellationToken,
-    process: WorkerProcess,
+    processes: [Program; 2],
+    /// Keys for modules, as they come and go.
+    keys: watch::Receiver<Keys>,
     certificate: Certificate,
     /// Under which name to announce the server, unless it is not to be announced.
     host: Option<Host>,
@@ -149,6 +163,7 @@ impl House {
         let (scheduler, desk) = Scheduler::new(Arc::new(worker), bounds, release_worker.clone());
         tasks.spawn(desk);
         let (acceptor, watched) = watch::channel(prepared.credentials.acceptor.clone());
+        let (signing, signer, keys) = signer::start(&tasks, prepared.signer, &release_worker)?;
         let sessions = Sessions {
             acceptor: watched,
             deadlines: Deadlines {
@@ -159,6 +174,8 @@ impl House {
             policy: prepared.policy.policy,
             catalogue: Catalogue::new(readiness.targets),
             scheduler,
+            signer,
+            surety: prepared.surety,
             ids: RequestIds::default(),
             unpackers: Arc::new(unpackers()),
             memory: Memory::new(MEMORY),
@@ -181,15 +198,17 @@ impl House {
             stop,
             release_worker,
             worker_gone,
-            process,
+            processes: [process, signing],
             certificate: Certificate {
                 database: prepared.database,
                 credentials: prepared.credentials,
                 acceptor,
                 clock: prepared.clock,
                 options: prepared.options,
+                machine_owner_keys: prepared.machine_owner_keys,
                 not_before: None,
             },
+            keys,
             host: prepared
                 .advertise
                 .then(|| Host::from_nodename(&prepared.nodename)),
@@ -227,6 +246,7 @@ impl House {
                 () = async { tokio::select! { _ = renewal.tick() => (), () = self.served.notified() => () } } => {
                     self.certificate.renew_if_due(self.announced.as_ref(), &self.sessions.catalogue);
                 }
+                Ok(()) = self.keys.changed() => self.announce_keys(),
                 (seat, (socket, address)) = async { (self.seats.free().await, accept(&self.listener).await) } => {
                     let peer = self.peer(&socket, address);
                     let seat = self.seats.take(seat, peer);
@@ -238,6 +258,16 @@ impl House {
                 }
             }
         }
+    }
+
+    fn announce_keys(&mut self) {
+        let keys = self.keys.borrow_and_update().clone();
+        for warning in &keys.warnings {
+            tracing::warn!("{warning}");
+        }
+        let (announced, catalogue) = (self.announced.as_ref(), &self.sessions.catalogue);
+        self.certificate
+            .sign_with(fingerprints(&keys), announced, catalogue);
     }
 
     fn peer(&mut self, socket: &TcpStream, address: SocketAddr) -> Peer {
@@ -275,9 +305,12 @@ impl House {
             }
         }
         self.release_worker.cancel();
-        match self.process.end(WORKER_PATIENCE).await {
-            Ok(status) => tracing::info!("the worker has ended ({status})"),
-            Err(error) => tracing::warn!(%error, "the worker's end was not seen"),
+        for process in self.processes {
+            let name = process.name();
+            match process.end(WORKER_PATIENCE).await {
+                Ok(status) => tracing::info!("{name} has ended ({status})"),
+                Err(error) => tracing::warn!(%error, "the end of {name} was not seen"),
+            }
         }
         // The worker's last lines are still on their way to the log.
         self.tasks.close();
@@ -304,7 +337,7 @@ fn spawn_worker_tasks(
         }
     });
     tasks.spawn(async move {
-        if let Err(error) = relay(stderr).await {
+        if let Err(error) = relay("worker", stderr).await {
             tracing::warn!(%error, "the worker's messages are lost from here on");
         }
     });

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use stap_policy::Policy;
 use stap_protocol::job::{Outcome, Report};
 use stap_protocol::reply::Reply;
-use stap_protocol::request::{DecodeError, Limits, Request};
+use stap_protocol::request::{DecodeError, Limits, MachineOwnerKeys, Request};
+use stap_protocol::signing::messages::Keys;
 use stap_transport::Deadlines;
 use stap_transport::server::{Acceptor, Received, ServerStream, TransportError};
 use tokio::net::TcpStream;
@@ -29,6 +30,7 @@ use crate::reply::compose;
 use crate::request_id::{RequestId, RequestIds};
 use crate::scheduler::{Refusal as NoRoom, Scheduler};
 use crate::seats::Seat;
+use crate::signing::{Signature, Signer, Surety};
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -45,6 +47,10 @@ pub struct Sessions {
     pub catalogue: Catalogue,
     /// Where jobs go.
     pub scheduler: Scheduler,
+    /// Who signs their modules.
+    pub signer: Signer,
+    /// Whether modules may be signed here.
+    pub surety: Surety,
     /// Names for requests.
     pub ids: RequestIds,
     /// Unpacking burns a processor, so only so many do it at the same time.
@@ -170,18 +176,44 @@ impl Sessions {
         let request = self.unpack(package, seat).await?;
         room.set(size(&request))
             .map_err(|full| self.busy(full.to_string()))?;
-        let Accepted { job, client } = admit(request, *id, &self.policy, &self.catalogue)?;
+        let keys = self.keys_for(&request).await?;
+        let (policy, catalogue) = (&self.policy, &self.catalogue);
+        let Accepted {
+            job,
+            record,
+            client,
+        } = admit(request, *id, policy, catalogue, &self.surety, &keys)?;
         let target = job.target.clone();
         let has_lines = self.door.tell(peer, Event::Served, || {
             tracing::info!(address = %visitor, %target, arguments = job.arguments.len(), files = job.files.len(), "request accepted");
         });
-        let report = self.run(peer, job).await?;
+        let mut report = self.run(peer, job).await?;
         if has_lines {
             note_end(&report);
         }
+        let signature = match record {
+            Some(record) => {
+                record
+                    .sign(&mut report, &visitor.to_string(), &self.signer)
+                    .await
+            }
+            None => Signature::NotNeeded,
+        };
         room.set(weight(&report))
             .map_err(|full| self.busy(full.to_string()))?;
-        Ok(compose(report, &client, &target, *id))
+        Ok(compose(report, &client, &target, &signature, *id))
+    }
+
+    /// The machine owner keys of this moment, for a request that asks for one.
+    async fn keys_for(&self, request: &Request) -> Result<Keys, Refusal> {
+        match request.machine_owner_keys {
+            MachineOwnerKeys::NotAsked => Ok(Keys::default()),
+            _ => self
+                .signer
+                .keys()
+                .await
+                .map_err(|_gone| Refusal::SignerGone),
+        }
     }
 
     async fn unpack(&self, package: Vec<u8>, seat: &Seat) -> Result<Request, Refusal> {

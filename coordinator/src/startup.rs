@@ -6,9 +6,11 @@
 use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use stap_certs::module_keys::ModuleKeys;
 use stap_certs::server::PasswordRule;
 use stap_certs::{Environment, Paths, Programs};
 use stap_protocol::job::{Configuration, LayerState};
+use stap_protocol::signing::messages;
 
 use crate::confine::{Account, confine};
 use crate::console::Console;
@@ -18,8 +20,9 @@ use crate::log;
 use crate::options::Options;
 use crate::peer::Owners;
 use crate::seats::LEAVING;
-use crate::server::Prepared;
+use crate::server::{Prepared, fingerprints};
 use crate::settings::{PolicyText, Surroundings, absolute, configuration, slots};
+use crate::signing::{self, Surety};
 use crate::worker::{self, Spawned};
 use crate::{Clock, Failure};
 
@@ -50,11 +53,24 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
     );
     let credentials = open_database(&database, options, clock, console)?;
     let bound = Bound::to_port(options.port)?;
+    let signer = signing::start(messages::Configuration {
+        database: database.server().to_owned(),
+        policy: policy.text.clone(),
+    })?;
+    mention(&signer.keys.warnings, options, console);
+    let keys = ModuleKeys::place(database.server());
     let worker = worker::start(Configuration {
-        hidden: database.directories().map(Path::to_path_buf).into(),
+        hidden: database
+            .directories()
+            .map(Path::to_path_buf)
+            .into_iter()
+            .chain(keys)
+            .collect(),
         ..configuration(options, &surroundings, &policy)?
     })?;
     describe(&worker);
+    let surety = Surety::of(&policy.policy, &worker.readiness.layers);
+    tracing::info!("signing: {}", surety.describe(&policy.policy, &signer.keys));
     if worker.readiness.targets.is_empty() {
         return Err(Failure::NoTargets(worker.readiness.unusable));
     }
@@ -78,6 +94,9 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
         owners,
         most_connections,
         worker,
+        machine_owner_keys: fingerprints(&signer.keys),
+        signer,
+        surety,
     })
 }
 

@@ -6,4 +6,5 @@ mod link;
 mod process;
 
 pub use link::{LocalWorker, Slot, relay};
-pub use process::{Spawned, StartError, WorkerProcess, examine, start};
+pub(crate) use process::find;
+pub use process::{Program, Spawned, StartError, examine, start};

@@ -39,7 +39,7 @@ pub const PATH: &str = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 pub const USERS: [(&str, u32); 2] = [("alice", 12345), ("bob", 12346)];
 
 /// The programs that a lab offers. A lab without one of them would test nothing.
-pub const PROGRAMS: [&str; 11] = [
+pub const PROGRAMS: [&str; 12] = [
     "hostile-stap",
     "stap-authorize-server-cert",
     "stap-client",
@@ -48,6 +48,7 @@ pub const PROGRAMS: [&str; 11] = [
     "stap-jail",
     "stap-server",
     "stap-serverd",
+    "stap-signer",
     "stap-start-server",
     "stap-stop-server",
     "stap-worker",

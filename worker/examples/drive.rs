@@ -48,6 +48,7 @@ fn main() -> anyhow::Result<()> {
             arguments: arguments.clone(),
             files: Vec::new(),
             locale: Vec::new(),
+            to_be_signed: false,
         };
         worker.say(&ToWorker::Run {
             id: JobId(number),

@@ -4,6 +4,7 @@
 //! network can announce anything: whatever is read here is bounded, cleaned of control characters
 //! and never a reason to fail.
 
+use crate::request::Fingerprint;
 use crate::target::TargetName;
 use crate::text;
 use crate::version::ProtocolVersion;
@@ -44,6 +45,13 @@ impl Announcement {
             options: options.to_owned(),
             mok_fingerprints: Vec::new(),
         }
+    }
+
+    /// Adds the fingerprints of the machine owner keys that sign for this server.
+    #[must_use]
+    pub fn with_machine_owner_keys(mut self, fingerprints: &[Fingerprint]) -> Self {
+        self.mok_fingerprints = fingerprints.iter().map(ToString::to_string).collect();
+        self
     }
 
     /// Reads the strings of a service instance. Keys count in any case, and of several equal keys the
@@ -180,6 +188,19 @@ mod tests {
                 "certinfo=00:cc:1b:64:0d"
             ]
         );
+    }
+
+    #[test]
+    fn each_machine_owner_key_is_a_string_behind_the_certificate() {
+        let keys = [Fingerprint::new([0x08; 20]), Fingerprint::new([0xfc; 20])];
+        let ours = Announcement::new(&target(), ProtocolVersion::CURRENT, "00:cc:1b:64:0d", "")
+            .with_machine_owner_keys(&keys);
+        let names: Vec<_> = ours.txt().into_iter().map(|(key, _)| key).collect();
+        let expected = [
+            "sysinfo", "optinfo", "version", "certinfo", "mok_info", "mok_info",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(Announcement::from_txt(&ours.txt()), Some(ours));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::examination::{Examination, Question};
 use crate::path::{FileName, RelativePath};
+use crate::signing::SignatureHash;
 use crate::target::TargetName;
 
 /// The largest frame either side accepts, in bytes. A request may unpack to 64 MiB by default and a
@@ -135,6 +136,8 @@ pub struct Target {
     pub compiler: String,
     /// Names this exact build: differs when the release is the same but the headers are not.
     pub build_id: String,
+    /// The digest that this kernel's build uses to sign its own modules.
+    pub signature_hash: SignatureHash,
 }
 
 /// A build tree that is not served.
@@ -180,6 +183,8 @@ pub struct Job {
     pub files: Vec<InputFile>,
     /// Locale variables for the job's environment.
     pub locale: Vec<(String, String)>,
+    /// Whether its module is to be signed: then no limit is looser than the strictest class has it.
+    pub to_be_signed: bool,
 }
 
 /// A file that goes into the job's working directory.

@@ -89,7 +89,10 @@ fn a_layer_is_told_with_what_the_policy_says_and_what_the_worker_decided() {
 
 #[test]
 fn without_a_worker_nothing_is_met_and_the_reason_is_told() {
-    let diagnosis = diagnosis(Err(StartError::Missing("/here".into())));
+    let diagnosis = diagnosis(Err(StartError::Missing {
+        program: "stap-worker",
+        here: "/here".into(),
+    }));
     assert!(!diagnosis.policy.met);
     assert!(
         diagnosis

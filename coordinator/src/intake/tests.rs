@@ -2,6 +2,7 @@
 
 use stap_protocol::job::Target;
 use stap_protocol::request::SysInfo;
+use stap_protocol::signing::SignatureHash;
 
 use super::*;
 use crate::request_id::RequestIds;
@@ -22,6 +23,7 @@ fn catalogue() -> Catalogue {
         stap_version: "5.6".to_owned(),
         compiler: "gcc".to_owned(),
         build_id: "1".to_owned(),
+        signature_hash: SignatureHash::Sha256,
     }])
 }
 
@@ -35,7 +37,14 @@ fn words(arguments: &[&str]) -> Vec<Vec<u8>> {
 fn admitted(class: &str, arguments: &[&str]) -> Result<Accepted, Refusal> {
     let request = Request::new(Parts::new(SysInfo::from(target()), words(arguments))).unwrap();
     let policy = Policy::builtin(class).unwrap();
-    admit(request, RequestIds::default().next(), &policy, &catalogue())
+    admit(
+        request,
+        RequestIds::default().next(),
+        &policy,
+        &catalogue(),
+        &Surety::default(),
+        &Keys::default(),
+    )
 }
 
 #[test]
@@ -158,7 +167,15 @@ fn an_unknown_target_is_refused_with_what_there_is() {
     let request = Request::new(Parts::new(wanted, words(&["-eprobe"]))).unwrap();
     let policy = Policy::builtin("strict").unwrap();
     let id = RequestIds::default().next();
-    let refusal = admit(request, id, &policy, &catalogue()).unwrap_err();
+    let refusal = admit(
+        request,
+        id,
+        &policy,
+        &catalogue(),
+        &Surety::default(),
+        &Keys::default(),
+    )
+    .unwrap_err();
     let text = String::from_utf8(refusal.reply(id).stderr.clone()).unwrap();
     assert!(text.starts_with(
         "Server: this server does not build for 6.1.0-10 x86_64. It builds for 6.1.0-9 x86_64"

@@ -12,7 +12,6 @@ fn client() -> Client {
     Client {
         version: ProtocolVersion::CURRENT,
         notices: Vec::new(),
-        needs_signature: false,
     }
 }
 
@@ -51,7 +50,8 @@ fn composed(report: Report, client: &Client) -> Reply {
         release: "6.1.0".parse().unwrap(),
         arch: "x86_64".parse().unwrap(),
     };
-    compose(report, client, &target, RequestIds::default().next())
+    let id = RequestIds::default().next();
+    compose(report, client, &target, &Signature::NotNeeded, id)
 }
 
 fn stderr(reply: &Reply) -> String {
@@ -144,17 +144,19 @@ fn the_output_of_a_stand_in_for_stap_is_sent() {
 }
 
 #[test]
-fn a_kernel_that_insists_on_signatures_gets_no_unsigned_module() {
-    let client = Client {
-        needs_signature: true,
-        ..client()
+fn a_module_that_the_signer_refused_is_not_sent() {
+    let target = TargetName {
+        release: "6.1.0".parse().unwrap(),
+        arch: "x86_64".parse().unwrap(),
     };
-    let reply = composed(
-        report(Outcome::Exited { code: 0 }, module(&elf(62))),
-        &client,
-    );
-    assert_eq!((reply.rc, reply.files.len()), (1, 0));
-    assert!(stderr(&reply).contains("signed modules"));
+    for files in [module(&elf(62)), Vec::new()] {
+        let report = report(Outcome::Exited { code: 0 }, files);
+        let refused = Signature::Refused("it enforces stapdev".to_owned());
+        let id = RequestIds::default().next();
+        let reply = compose(report, &client(), &target, &refused, id);
+        assert_eq!((reply.rc, reply.files.len()), (1, 0));
+        assert!(stderr(&reply).contains("cannot be signed: it enforces stapdev"));
+    }
 }
 
 #[test]

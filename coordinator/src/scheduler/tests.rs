@@ -70,6 +70,7 @@ fn job(request: &str) -> Job {
         arguments: Vec::new(),
         files: Vec::new(),
         locale: Vec::new(),
+        to_be_signed: false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use stap_certs::Programs;
 use stap_protocol::announcement::Announcement;
+use stap_protocol::request::Fingerprint;
 use stap_protocol::version::ProtocolVersion;
 use stap_transport::server::Acceptor;
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ pub(super) struct Certificate {
     pub(super) acceptor: watch::Sender<Acceptor>,
     pub(super) clock: Clock,
     pub(super) options: String,
+    pub(super) machine_owner_keys: Vec<Fingerprint>,
     /// When to try again what has failed.
     pub(super) not_before: Option<Instant>,
 }
@@ -33,8 +35,33 @@ impl Certificate {
             .names()
             .map(|target| {
                 Announcement::new(target, ProtocolVersion::CURRENT, &serial, &self.options)
+                    .with_machine_owner_keys(&self.machine_owner_keys)
             })
             .collect()
+    }
+
+    /// Announces other keys for modules than before.
+    pub(super) fn sign_with(
+        &mut self,
+        keys: Vec<Fingerprint>,
+        announced: Option<&Announced>,
+        catalogue: &Catalogue,
+    ) {
+        let names: Vec<_> = keys.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            "machine owner keys: {}",
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        );
+        self.machine_owner_keys = keys;
+        if let Some(announced) = announced
+            && let Err(error) = announced.publish(&self.announcements(catalogue))
+        {
+            tracing::error!(%error, "the machine owner keys are not announced; restart the server");
+        }
     }
 
     /// A server that runs for longer than its certificate lives makes a new one in time. One that gave

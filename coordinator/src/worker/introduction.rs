@@ -95,7 +95,7 @@ impl Listening<'_> {
         let last_line = &mut self.last_line;
         self.lines
             .feed(chunk.get(..length).unwrap_or_default(), |line| {
-                log_line(line);
+                log_line("worker", line);
                 line.clone_into(last_line);
             });
         Ok(length > 0)
@@ -136,7 +136,7 @@ impl Listening<'_> {
         }
         let last_line = &mut self.last_line;
         self.lines.end(|line| {
-            log_line(line);
+            log_line("worker", line);
             line.clone_into(last_line);
         });
         self.last_line

@@ -1,13 +1,13 @@
-//! Splits what the worker writes on its stderr into lines for the log.
+//! Splits what the worker, or the signer, writes on its stderr into lines for the log.
 
 use tracing::Level;
 
-/// Logs one line of the worker, which begins with how serious it is. The log escapes and bounds it.
-pub(super) fn log_line(line: &str) {
+/// Logs one line of a program, which begins with how serious it is. The log escapes and bounds it.
+pub(super) fn log_line(program: &str, line: &str) {
     match level(line) {
-        (Level::ERROR, text) => tracing::error!("worker: {text}"),
-        (Level::WARN, text) => tracing::warn!("worker: {text}"),
-        (_, text) => tracing::info!("worker: {text}"),
+        (Level::ERROR, text) => tracing::error!("{program}: {text}"),
+        (Level::WARN, text) => tracing::warn!("{program}: {text}"),
+        (_, text) => tracing::info!("{program}: {text}"),
     }
 }
 

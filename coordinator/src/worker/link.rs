@@ -239,21 +239,22 @@ fn answer(done: oneshot::Sender<Report>, report: Report) {
     }
 }
 
-/// Logs what the worker writes on its stderr.
+/// Logs what a program writes on its stderr.
 ///
 /// # Errors
 /// When the pipe cannot be watched or read.
-pub async fn relay(stderr: ChildStderr) -> io::Result<()> {
+pub async fn relay(program: &str, stderr: ChildStderr) -> io::Result<()> {
+    let log = |line: &str| log_line(program, line);
     let mut pipe = tokio::process::ChildStderr::from_std(stderr)?;
     let mut lines = Lines::default();
     let mut chunk = [0; 4096];
     loop {
         let length = pipe.read(&mut chunk).await?;
         if length == 0 {
-            lines.end(log_line);
+            lines.end(log);
             return Ok(());
         }
-        lines.feed(chunk.get(..length).unwrap_or_default(), log_line);
+        lines.feed(chunk.get(..length).unwrap_or_default(), log);
     }
 }
 

@@ -23,7 +23,7 @@ use super::introduction::{BrokenOff, introduce};
 #[derive(Debug)]
 pub struct Spawned {
     /// The program.
-    pub process: WorkerProcess,
+    pub process: Program,
     /// The conversation with it.
     pub socket: UnixStream,
     /// What it writes for the log.
@@ -36,8 +36,13 @@ pub struct Spawned {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Neither beside this program nor in PATH.
-    #[error("stap-worker is not installed: it is expected beside {}", .0.display())]
-    Missing(PathBuf),
+    #[error("{program} is not installed: it is expected beside {}", here.display())]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// This one.
+        here: PathBuf,
+    },
     /// It could not be started.
     #[error("{} cannot be started: {source}", program.display())]
     Spawn {
@@ -47,11 +52,13 @@ pub enum StartError {
         source: io::Error,
     },
     /// The kernel gives no hold on it.
-    #[error("stap-worker cannot be watched: {0}; a kernel of Linux 5.4 or newer is needed")]
-    Watch(rustix::io::Errno),
+    #[error("{0} cannot be watched: {1}; a kernel of Linux 5.4 or newer is needed")]
+    Watch(&'static str, rustix::io::Errno),
     /// It ended or broke off before it was ready.
-    #[error("stap-worker ended before it was ready ({ended}; {source}): {last_line}")]
+    #[error("{program} ended before it was ready ({ended}; {source}): {last_line}")]
     BrokeOff {
+        /// The program.
+        program: &'static str,
         /// How it ended.
         ended: String,
         /// What reading from it gave.
@@ -64,7 +71,7 @@ pub enum StartError {
     NotReady(String),
     /// It answered something else.
     #[error(
-        "stap-worker does not speak our language; install stap-serverd and stap-worker of the same version"
+        "stap-worker or stap-signer does not speak our language; install them and stap-serverd of the same version"
     )]
     Language,
 }
@@ -77,13 +84,7 @@ pub fn start(configuration: Configuration) -> Result<Spawned, StartError> {
     let (asked, answer) = ask(&ToWorker::Configure(Box::new(configuration)))?;
     match answer {
         FromWorker::Ready(readiness) => Ok(Spawned {
-            process: WorkerProcess {
-                // The descriptor stands for this very process, also after its number was given away. It is
-                // opened now, because a server that serves may not open any.
-                process: pidfd_open(Pid::from_child(&asked.child), PidfdFlags::empty())
-                    .map_err(StartError::Watch)?,
-                child: asked.child,
-            },
+            process: Program::new(NAME, asked.child)?,
             socket: asked.socket,
             stderr: asked.stderr,
             readiness,
@@ -125,7 +126,7 @@ impl Asked {
 }
 
 fn ask(first: &ToWorker) -> Result<(Asked, FromWorker), StartError> {
-    let program = find()?;
+    let program = find(NAME)?;
     let (socket, theirs) = UnixStream::pair().map_err(|source| StartError::Spawn {
         program: program.clone(),
         source,
@@ -141,6 +142,7 @@ fn ask(first: &ToWorker) -> Result<(Asked, FromWorker), StartError> {
     match introduce(&asked.socket, &mut asked.stderr, first) {
         Ok(answer) => Ok((asked, answer)),
         Err(BrokenOff { source, last_line }) => Err(StartError::BrokeOff {
+            program: NAME,
             ended: asked.end(),
             source,
             last_line,
@@ -149,16 +151,16 @@ fn ask(first: &ToWorker) -> Result<(Asked, FromWorker), StartError> {
 }
 
 /// Beside this program, else in PATH, as all our programs find each other.
-fn find() -> Result<PathBuf, StartError> {
+pub(crate) fn find(program: &'static str) -> Result<PathBuf, StartError> {
     let here = std::env::current_exe().unwrap_or_default();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let beside = here.parent().map(Path::to_owned);
     beside
         .into_iter()
         .chain(std::env::split_paths(&path).filter(|directory| directory.is_absolute()))
-        .map(|directory| directory.join("stap-worker"))
+        .map(|directory| directory.join(program))
         .find(|candidate| candidate.is_file())
-        .ok_or(StartError::Missing(here))
+        .ok_or(StartError::Missing { program, here })
 }
 
 fn spawn(program: &Path, socket: OwnedFd) -> io::Result<Child> {
@@ -183,28 +185,48 @@ pub(super) fn encode(message: &ToWorker) -> io::Result<Vec<u8>> {
     postcard::to_stdvec(message).map_err(io::Error::other)
 }
 
-/// The worker's process.
+/// The process of a program that this one started.
 #[derive(Debug)]
-pub struct WorkerProcess {
+pub struct Program {
+    name: &'static str,
     child: Child,
     process: OwnedFd,
 }
 
-impl WorkerProcess {
-    /// Waits until the worker has ended, for at most `patience`; then ends it.
+impl Program {
+    /// The descriptor stands for this very process, also after its number was given away. It is opened
+    /// now, because a server that serves may not open any.
+    pub(crate) fn new(name: &'static str, child: Child) -> Result<Self, StartError> {
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        Ok(Self {
+            name,
+            process: process.map_err(|errno| StartError::Watch(name, errno))?,
+            child,
+        })
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Waits until it has ended, for at most `patience`; then ends it.
     ///
     /// # Errors
     /// When the kernel does not let us wait.
     pub async fn end(mut self, patience: Duration) -> io::Result<ExitStatus> {
+        let name = self.name;
         let mut ended = tokio::task::spawn_blocking(move || self.child.wait());
         if let Ok(ended) = tokio::time::timeout(patience, &mut ended).await {
             return ended.map_err(io::Error::other)?;
         }
-        tracing::warn!("the worker does not end by itself and is killed");
+        tracing::warn!("{name} does not end by itself and is killed");
         pidfd_send_signal(&self.process, Signal::KILL)?;
         ended.await.map_err(io::Error::other)?
     }
 }
 
+const NAME: &str = "stap-worker";
 /// Where the worker expects its end of the socket pair.
 const SOCKET: i32 = 3;

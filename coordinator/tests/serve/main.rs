@@ -8,8 +8,12 @@
 mod client;
 mod confinement;
 mod database;
+#[expect(dead_code, reason = "the signer's own tests forge more than this")]
+#[path = "../../signer/src/forge.rs"]
+mod forge;
 mod refusals;
 mod server;
+mod signing;
 mod stand_in;
 mod stopping;
 mod work;

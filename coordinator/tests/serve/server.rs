@@ -77,6 +77,23 @@ impl Server {
         fs::read_link(format!("/proc/{}/cwd", self.child.id())).unwrap()
     }
 
+    /// Processes that it has started, by the role that they play here.
+    pub(crate) fn child(&self, role: &str) -> Option<Pid> {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let plays = |pid: &&str| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(role)
+        };
+        let pid = children.split_whitespace().find(plays)?;
+        Pid::from_raw(pid.parse().unwrap())
+    }
+
+    /// Where it was started.
+    pub(crate) fn home(&self) -> &TempDir {
+        &self.home
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -146,15 +163,21 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     let (worker, program) = (place.join("stap-worker"), place.join("stap-serverd"));
     let new = |path: &Path| path.with_extension(std::process::id().to_string());
     let stand_in = std::env::current_exe().unwrap();
-    let script = format!(
-        "#!/bin/sh\nexec '{}' stand_in::worker --exact --ignored --nocapture <&3\n",
-        stand_in.display()
-    );
-    fs::write(new(&worker), script).unwrap();
-    fs::set_permissions(new(&worker), fs::Permissions::from_mode(0o755)).unwrap();
+    let signer = place.join("stap-signer");
+    for (program, role) in [
+        (&worker, "worker --exact --ignored --nocapture <&3"),
+        (&signer, "signer --exact --ignored --nocapture"),
+    ] {
+        let script = format!(
+            "#!/bin/sh\nexec '{}' stand_in::{role}\n",
+            stand_in.display()
+        );
+        fs::write(new(program), script).unwrap();
+        fs::set_permissions(new(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
     fs::hard_link(env!("CARGO_BIN_EXE_stap-serverd"), new(&program)).unwrap();
     // Other processes of the same test run do the same.
-    for path in [worker, program.clone()] {
+    for path in [worker, signer, program.clone()] {
         fs::rename(new(&path), path).unwrap();
     }
     program

@@ -9,7 +9,10 @@ use stap_protocol::job::{
     ReleaseChoice, Report, Target, ToWorker, Unusable, Usage,
 };
 use stap_protocol::path::FileName;
+use stap_protocol::signing::SignatureHash;
 use stap_protocol::target::TargetName;
+
+use crate::forge;
 
 /// Ends at once and gives a module.
 pub(crate) const HELLO: &str = "hello";
@@ -17,6 +20,8 @@ pub(crate) const HELLO: &str = "hello";
 pub(crate) const WAIT: &str = "wait";
 /// Hits a limit.
 pub(crate) const LIMIT: &str = "limit";
+/// Begins a script that says what to return: a privilege in digits, and the module's name.
+pub(crate) const MODULE: &str = "module";
 /// Takes the worker down.
 pub(crate) const CRASH: &str = "crash";
 
@@ -33,6 +38,13 @@ pub(crate) const RELEASE: &str = "6.1.0-9";
 fn worker() {
     let socket = rustix::io::dup(rustix::stdio::stdin()).unwrap();
     serve(UnixStream::from(socket)).unwrap();
+}
+
+/// The same for the program with the keys, which is the real one.
+#[test]
+#[ignore = "the server under test runs it"]
+fn signer() -> std::process::ExitCode {
+    stap_signer::main()
 }
 
 fn serve(mut socket: UnixStream) -> io::Result<()> {
@@ -65,6 +77,16 @@ fn run(socket: &mut UnixStream, id: JobId, job: &Job) -> io::Result<()> {
     ));
     match std::str::from_utf8(script).unwrap_or_default() {
         WAIT => Ok(()),
+        script if script.starts_with(MODULE) => {
+            let mut words = script.split(' ').skip(1);
+            let privilege = words.next().unwrap().parse().unwrap();
+            let name = words.next().unwrap();
+            let file = OutputFile {
+                name: FileName::new(format!("{name}.ko")).unwrap(),
+                content: forge::module(name, privilege),
+            };
+            done(socket, id, Outcome::Exited { code: 0 }, vec![file])
+        }
         CRASH => panic!("the script takes the worker down"),
         LIMIT => {
             let (limit, value, class) = ("wall".to_owned(), "300 s".to_owned(), "test".to_owned());
@@ -143,6 +165,7 @@ fn readiness(asked: &Configuration) -> Readiness {
         stap_version: "5.6".to_owned(),
         compiler: "gcc".to_owned(),
         build_id: "stand-in".to_owned(),
+        signature_hash: SignatureHash::Sha256,
     };
     let layer = Layer {
         name: "seccomp".to_owned(),

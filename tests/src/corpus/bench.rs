@@ -198,6 +198,7 @@ fn run(
         vec![bind_of(&program, &program, Access::ReadExecute)?]
     };
     let errand = Errand {
+        limits: None,
         name: "bench".to_owned(),
         identity,
         view: View {

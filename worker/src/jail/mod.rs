@@ -57,6 +57,8 @@ pub struct Errand {
     pub files: Vec<WorkspaceFile>,
     /// The program.
     pub command: Command,
+    /// Limits of its own instead of the policy's.
+    pub limits: Option<Limits>,
 }
 
 /// What an errand came to. Nothing of it runs any more.
@@ -199,7 +201,7 @@ impl Jail {
         }
     }
 
-    /// The limits of every errand.
+    /// The limits of every errand that has none of its own.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -220,8 +222,7 @@ impl Jail {
     /// What the kernel bounds for each process. Where a group bounds the whole tree, these are only
     /// there for a worker that is too busy to look, and are looser, so that it is the group that
     /// says which limit was hit.
-    fn process_limits(&self) -> ProcessLimits {
-        let limits = &self.limits;
+    fn process_limits(&self, limits: &Limits) -> ProcessLimits {
         let (processes, cpu) = (limits.processes.get(), limits.cpu.duration());
         let address_space = limits.memory.bytes() * ADDRESS_SPACE_FACTOR;
         let grouped = self.hierarchy.is_some();
@@ -235,7 +236,7 @@ impl Jail {
     }
 
     fn plan(&self, errand: Errand, room: &Room) -> Result<JailPlan, Fault> {
-        let limits = &self.limits;
+        let limits = &errand.limits.unwrap_or(self.limits);
         let place = match room.directory {
             Some(_) => Place::Directory(room.path.as_path().try_into().map_err(unusual)?),
             None => Place::Tmpfs {
@@ -252,7 +253,7 @@ impl Jail {
                 place,
                 files: errand.files,
             },
-            limits: self.process_limits(),
+            limits: self.process_limits(limits),
             command: errand.command,
         })
     }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use stap_jail::plan::JailPlan;
+use stap_policy::Limits;
 use tokio_util::sync::CancellationToken;
 
 use super::launch::Launch;
@@ -24,10 +25,13 @@ impl Jail {
         cancelled: &CancellationToken,
     ) -> Result<Finished, Fault> {
         let name = errand.name.clone();
+        let limits = errand.limits.unwrap_or(self.limits);
         let plan = self.plan(errand, &room)?;
-        let create = |groups: &crate::cgroup::Hierarchy| groups.create(&name, &self.limits);
+        let create = |groups: &crate::cgroup::Hierarchy| groups.create(&name, &limits);
         let group = self.hierarchy.as_ref().map(create).transpose()?;
-        let ran = self.run_in(&plan, group.as_ref(), room, cancelled).await;
+        let ran = self
+            .run_in(&plan, &limits, group.as_ref(), room, cancelled)
+            .await;
         if ran.is_err()
             && let Some(group) = &group
             // The fault itself is reported; what cannot be removed is swept at the next start.
@@ -41,11 +45,12 @@ impl Jail {
     async fn run_in(
         &self,
         plan: &JailPlan,
+        limits: &Limits,
         group: Option<&Group>,
         room: Room,
         cancelled: &CancellationToken,
     ) -> Result<Finished, Fault> {
-        let (limits, started) = (&self.limits, Instant::now());
+        let started = Instant::now();
         let mut launch = Launch::start(&self.program, plan)?;
         if let Some(group) = group {
             group.enter(launch.pid)?;

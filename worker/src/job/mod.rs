@@ -5,7 +5,7 @@ mod keep;
 mod limits;
 mod stage;
 
-use stap_policy::Limits;
+use stap_policy::{Limits, Policy, builtin};
 use stap_protocol::job::{Job, JobId, Outcome, OutputFile, Report, Usage};
 use tokio_util::sync::CancellationToken;
 
@@ -75,14 +75,29 @@ async fn attempted(
     };
     let room = station.jail.room(stage.identity())?;
     let private_directories = stage::private_directories(&room);
-    let errand = stage.job(id, job, &seed, &room)?;
+    let (limits, class) = limits_of(&job, station);
+    let errand = stage.job(id, job, limits, &seed, &room)?;
     let finished = station.jail.run(errand, room, cancelled).await?;
     if let (Some(parent), Some(workspace)) = (&station.keep_in, &finished.workspace) {
-        keep::keep(workspace, parent, station.jail.limits());
+        keep::keep(workspace, parent, &limits);
     }
-    let mut report = reported(finished, station.jail.limits(), &station.class);
+    let mut report = reported(finished, &limits, &class);
     report.private_directories = private_directories;
     Ok(report)
+}
+
+/// The limits of a job, and the class that most of them are from.
+fn limits_of(job: &Job, station: &Station) -> (Limits, String) {
+    let usual = station.jail.limits();
+    if !job.to_be_signed {
+        return (*usual, station.class.clone());
+    }
+    let strict = Policy::parse(builtin::STRICT).expect("a test reads every built-in policy");
+    let limits = usual.tightened_by(strict.limits());
+    (
+        limits,
+        format!("{} for modules that are signed", strict.class()),
+    )
 }
 
 /// Turns the end of an errand into what the coordinator is told.

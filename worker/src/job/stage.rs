@@ -6,6 +6,7 @@ use stap_jail::plan::{
     Access, Bind, Command, HostPath, Identity, JailPath, PathError, VISIBLE, View, WorkspaceFile,
     WorkspacePath,
 };
+use stap_policy::Limits;
 use stap_protocol::job::{Job, JobId};
 
 use crate::jail::{Errand, Fault, Room};
@@ -38,7 +39,14 @@ impl Stage<'_> {
     /// # Errors
     ///
     /// When a path makes no plan.
-    pub fn job(&self, id: JobId, job: Job, seed: &Seed, room: &Room) -> Result<Errand, Fault> {
+    pub fn job(
+        &self,
+        id: JobId,
+        job: Job,
+        limits: Limits,
+        seed: &Seed,
+        room: &Room,
+    ) -> Result<Errand, Fault> {
         let mut files = Vec::with_capacity(job.files.len() + seed.files.len());
         for file in job.files {
             let path = Path::new("request").join(file.path.as_path());
@@ -60,7 +68,11 @@ impl Stage<'_> {
         arguments.push(tmpdir(room));
         arguments.push(b"--client-options".to_vec());
         arguments.extend(job.arguments);
-        self.errand(format!("job-{}", id.0), room, files, arguments, job.locale)
+        let errand = self.errand(format!("job-{}", id.0), room, files, arguments, job.locale)?;
+        Ok(Errand {
+            limits: Some(limits),
+            ..errand
+        })
     }
 
     /// A job without any user's input that leaves stap's feature probes behind.
@@ -135,6 +147,7 @@ impl Stage<'_> {
             view,
             files,
             command,
+            limits: None,
         })
     }
 }
@@ -168,6 +181,7 @@ pub fn version(
         view,
         files: Vec::new(),
         command,
+        limits: None,
     })
 }
 

@@ -102,6 +102,7 @@ fn served(survey: &Survey, found: &Found, stap: &Stap, real: bool) -> Result<Ser
         stap_version: stap.version.clone(),
         compiler: file_name(&tree.compiler),
         build_id,
+        signature_hash: tree.signature_hash,
     };
     Ok(Served {
         target,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use stap_protocol::job::{ReleaseChoice, Target};
+use stap_protocol::signing::SignatureHash;
 use stap_protocol::target::{KernelRelease, TargetName, TargetNameError};
 
 use super::identity::Stap;
@@ -131,6 +132,7 @@ impl Survey {
             stap_version: stap.version.clone(),
             compiler: UNKNOWN.to_owned(),
             build_id,
+            signature_hash: SignatureHash::default(),
         };
         Ok(Served {
             target,

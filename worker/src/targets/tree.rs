@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use stap_protocol::signing::SignatureHash;
 use stap_protocol::target::{Arch, KernelRelease};
 
 use super::root::Root;
@@ -18,6 +19,8 @@ pub struct Tree {
     pub arch: Arch,
     /// The compiler that kbuild will start, inside the root.
     pub compiler: PathBuf,
+    /// From `.config`.
+    pub signature_hash: SignatureHash,
 }
 
 /// Why a build tree is of no use, and what would help.
@@ -69,6 +72,7 @@ impl Tree {
             release,
             arch,
             compiler,
+            signature_hash: signature_hash_of(&config),
         })
     }
 }
@@ -87,6 +91,15 @@ fn arch_of(config: &str) -> Option<Arch> {
     };
     let (_, machine) = ARCHITECTURES.iter().find(|(option, _)| is_set(option))?;
     machine.parse().ok()
+}
+
+/// A kernel that names none, or one that we cannot make, gets the usual one.
+fn signature_hash_of(config: &str) -> SignatureHash {
+    let named = config.lines().find_map(|line| {
+        let value = line.strip_prefix("CONFIG_MODULE_SIG_HASH=\"")?;
+        SignatureHash::from_word(value.strip_suffix('"')?)
+    });
+    named.unwrap_or_default()
 }
 
 /// Debian's trees name their compiler in `.kernelvariables`; everywhere else kbuild starts `gcc` (or
@@ -193,6 +206,17 @@ mod tests {
             arch("# CONFIG_X86_64 is not set\nCONFIG_ARM_AMBA=y\n"),
             None
         );
+    }
+
+    #[test]
+    fn modules_are_signed_with_the_digest_of_the_kernel_s_own() {
+        let hash = |config: &str| signature_hash_of(config).to_string();
+        assert_eq!(
+            hash("CONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_HASH=\"sha256\"\n"),
+            "sha256"
+        );
+        assert_eq!(hash("CONFIG_MODULE_SIG_HASH=\"sha3-512\"\n"), "sha512");
+        assert_eq!(hash("# CONFIG_MODULE_SIG is not set\n"), "sha512");
     }
 
     #[test]

@@ -187,6 +187,7 @@ impl Worker {
             arguments: vec![shell.as_bytes().to_vec()],
             files: Vec::new(),
             locale: Vec::new(),
+            to_be_signed: false,
         }
     }
 

@@ -102,6 +102,13 @@ impl Reply {
         })
     }
 
+    /// Adds the certificate that the client has to enrol.
+    #[must_use]
+    pub fn with_signing_key(mut self, certificate: Vec<u8>) -> Self {
+        self.0.signing_key = Some(certificate);
+        self
+    }
+
     /// Reads a reply package.
     pub fn decode(bytes: &[u8], limits: &ReplyLimits) -> Result<Self, ReplyError> {
         decode::decode(bytes, limits)
