@@ -6,7 +6,9 @@ mod choice;
 mod command_line;
 mod cpu_time;
 mod exchange;
+mod firmware;
 mod package;
+mod privilege;
 mod progress;
 mod replay;
 mod scratch;
@@ -26,7 +28,9 @@ use std::time::Instant;
 use stap_certs::{Environment, Paths, PathsError};
 use stap_protocol::options::Order;
 use stap_protocol::reply::{Reply, ReplyError, ReplyLimits};
-use stap_protocol::target::TargetNameError;
+use stap_protocol::request::MachineOwnerKeys;
+use stap_protocol::signing::Privilege;
+use stap_protocol::target::{TargetName, TargetNameError};
 use tokio::task::spawn_blocking;
 
 use self::choice::{Choice, NoAnswer};
@@ -277,20 +281,26 @@ async fn compile(
     } else {
         plan.last_pass.min(LastPass::Module)
     };
-    let plan = Plan {
+    let mut plan = Plan {
         last_pass,
         ..plan.clone()
     };
-    let package = packaged(plan.clone(), target.clone(), diagnostics).await?;
+    let automatic = ask_for_privilege(&mut plan, runs_here);
+    let keys = keys_to_sign_with(&plan, &host, &target);
+    let package = packaged(plan.clone(), target.clone(), keys, diagnostics).await?;
     let packed = package.request.encode();
     if plan.verbosity > 0 {
         diagnostics.plain("Using a compile server.");
+        automatic
+            .iter()
+            .for_each(|privilege| explain(*privilege, diagnostics));
     }
 
     let limits = ReplyLimits::default();
     let mut choice = Choice {
         host: &host,
         target: &target,
+        keys: &package.request.machine_owner_keys,
         databases,
         request: &packed,
         max_reply: limits.compressed,
@@ -308,7 +318,13 @@ async fn compile(
             .map_err(ClientError::Keep)?;
     }
     let reply = unpacked(&answer, &limits)?;
-    let compiled = replayed(&reply, &plan, scratch)?;
+    let replayed = replayed(&reply, &plan, scratch);
+    if replayed.is_err() && plan.verbosity == 0 {
+        automatic
+            .iter()
+            .for_each(|privilege| explain(*privilege, diagnostics));
+    }
+    let compiled = replayed?;
     if plan.verbosity > 0 {
         let spent = CpuTime::of_self()
             .since(start.1)
@@ -325,10 +341,11 @@ async fn compile(
 /// must end that.
 async fn packaged(
     plan: Plan,
-    target: stap_protocol::target::TargetName,
+    target: TargetName,
+    keys: MachineOwnerKeys,
     diagnostics: &Diagnostics,
 ) -> Result<Package, ClientError> {
-    let packaging = spawn_blocking(move || package::package(&plan, &target));
+    let packaging = spawn_blocking(move || package::package(&plan, &target, keys));
     let package = packaging
         .await
         .expect("packaging is neither cancelled nor does it panic")?;
@@ -343,6 +360,30 @@ async fn packaged(
     Ok(package)
 }
 
+/// Adds the option that this user needs to load the module.
+fn ask_for_privilege(plan: &mut Plan, runs_here: bool) -> Option<Privilege> {
+    let needed = privilege::needed().filter(|_| runs_here && !plan.names_privilege)?;
+    plan.forwarded
+        .push(format!("--privilege={needed}").into_bytes());
+    Some(needed)
+}
+
+/// A module for another kernel is loaded by another host, whose keys are not known.
+fn keys_to_sign_with(plan: &Plan, host: &Host, target: &TargetName) -> MachineOwnerKeys {
+    if *target == host.target && plan.last_pass >= LastPass::Module {
+        firmware::machine_owner_keys()
+    } else {
+        MachineOwnerKeys::NotAsked
+    }
+}
+
+/// Says why an option was sent that nobody gave.
+fn explain(privilege: Privilege, diagnostics: &Diagnostics) {
+    diagnostics.plain(format_args!(
+        "Using --privilege={privilege}, because you are not in the group stapdev."
+    ));
+}
+
 fn unpacked(answer: &Answer, limits: &ReplyLimits) -> Result<Reply, ClientError> {
     Reply::decode(&answer.reply, limits).map_err(|error| ClientError::Reply {
         error,
@@ -355,6 +396,7 @@ fn replayed(reply: &Reply, plan: &Plan, scratch: &Scratch) -> Result<Compiled, C
         replay::keep_reply(scratch, reply).map_err(ClientError::Keep)?;
     }
     replay::print_streams(reply, plan.last_pass)?;
+    replay::save_signing_key(reply)?;
     if reply.rc != 0 {
         return Err(ClientError::Compile);
     }

@@ -1,5 +1,6 @@
 //! Which servers are asked: the named ones, or those that announce themselves.
 
+use stap_protocol::request::MachineOwnerKeys;
 use stap_protocol::target::TargetName;
 use tokio::task::spawn_blocking;
 
@@ -16,6 +17,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) host: &'a Host,
     /// What the server must build for.
     pub(crate) target: &'a TargetName,
+    /// The keys with which a server may sign for this machine.
+    pub(crate) keys: &'a MachineOwnerKeys,
     /// Whom to trust.
     pub(crate) databases: &'a [TrustedDatabase],
     /// The packed request.
@@ -69,7 +72,11 @@ impl Choice<'_> {
             .compatible(Search::Quick)
             .await
             .map_err(NoAnswer::from)?;
-        let first: Vec<Candidate> = quick.iter().map(candidate).collect();
+        let first: Vec<Candidate> = self
+            .signers_first(&quick)
+            .into_iter()
+            .map(candidate)
+            .collect();
         if let Some(answer) = self.ask(&first).await {
             return Ok(answer);
         }
@@ -87,8 +94,9 @@ impl Choice<'_> {
             .compatible(Search::Complete)
             .await
             .map_err(NoAnswer::from)?;
-        let late: Vec<Candidate> = all
-            .iter()
+        let late: Vec<Candidate> = self
+            .signers_first(&all)
+            .into_iter()
             .map(candidate)
             .filter(|server| !first.contains(server))
             .collect();
@@ -96,6 +104,21 @@ impl Choice<'_> {
             Some(answer) => Ok(answer),
             None => Err(self.not_connected()),
         }
+    }
+
+    /// Servers that announce a key which this machine trusts come before those that would only tell how to
+    /// enrol theirs.
+    fn signers_first<'s>(&self, servers: &'s [Server]) -> Vec<&'s Server> {
+        let MachineOwnerKeys::Enrolled(keys) = self.keys else {
+            return servers.iter().collect();
+        };
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        let signs = |server: &&Server| {
+            let mut theirs = server.announcement.mok_fingerprints().iter();
+            theirs.any(|key| keys.contains(key))
+        };
+        let (signers, others): (Vec<_>, Vec<_>) = servers.iter().partition(signs);
+        [signers, others].concat()
     }
 
     async fn named(&mut self, spec: &ServerSpec) -> Vec<Candidate> {

@@ -57,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) module_name: Option<String>,
     /// How often `-v` was given.
     pub(crate) verbosity: usize,
+    /// `--privilege`, `--unprivileged`.
+    pub(crate) names_privilege: bool,
     /// `-k`.
     pub(crate) keep: bool,
     /// What `staprun` is told.
@@ -271,6 +273,9 @@ impl Plan {
             let named = value.map(ServerSpec::parse).transpose()?;
             self.servers.extend(named);
             return Ok(());
+        }
+        if matches!(name, "privilege" | "unprivileged") {
+            self.names_privilege = true;
         }
         if name == "vp" {
             self.run.verbosity += value.and_then(pass_5_digit).unwrap_or(0);

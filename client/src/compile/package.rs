@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use stap_protocol::job::InputFile;
 use stap_protocol::locale;
-use stap_protocol::request::{InvalidRequest, Parts, Request, SysInfo};
+use stap_protocol::request::{InvalidRequest, MachineOwnerKeys, Parts, Request, SysInfo};
 use stap_protocol::target::{KernelRelease, TargetName, TargetNameError};
 use stap_protocol::text::escape;
 
@@ -66,7 +66,11 @@ pub(crate) fn target(plan: &Plan, host: &Host) -> Result<TargetName, TargetError
 }
 
 /// Reads all that is to be sent. It may wait for standard input.
-pub(crate) fn package(plan: &Plan, target: &TargetName) -> Result<Package, PackageError> {
+pub(crate) fn package(
+    plan: &Plan,
+    target: &TargetName,
+    machine_owner_keys: MachineOwnerKeys,
+) -> Result<Package, PackageError> {
     let mut sources = Sources::default();
     let mut arguments = Vec::new();
     match &plan.script {
@@ -93,6 +97,7 @@ pub(crate) fn package(plan: &Plan, target: &TargetName) -> Result<Package, Packa
             .map(|(path, content)| InputFile { path, content })
             .collect(),
         locale,
+        machine_owner_keys,
         ..Parts::new(SysInfo::from(target.clone()), arguments)
     })?;
     Ok(Package {
@@ -174,7 +179,7 @@ mod tests {
             release: "6.1".parse().unwrap(),
             arch: "x86_64".parse().unwrap(),
         };
-        package(&plan, &target).unwrap()
+        package(&plan, &target, MachineOwnerKeys::NotAsked).unwrap()
     }
 
     fn arguments(package: &Package) -> Vec<&str> {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use stap_certs::{Certificate, CertificateError};
 use stap_protocol::path::FileName;
 use stap_protocol::reply::Reply;
 use stap_protocol::request::Request;
@@ -20,6 +21,8 @@ pub(crate) enum ReplayError {
     Scratch(#[source] io::Error),
     #[error("{name} cannot be saved in the current directory: {source}")]
     Save { name: String, source: io::Error },
+    #[error("Cannot unpack server response: {SIGNING_KEY} is not used: {0}")]
+    SigningKey(#[source] CertificateError),
     #[error("No module was returned by the server")]
     NoModule,
     #[error("module {0} does not exist")]
@@ -33,7 +36,7 @@ impl ReplayError {
     pub(crate) const fn is_the_server_s(&self) -> bool {
         matches!(
             self,
-            Self::NoModule | Self::NotTheModule(_) | Self::BadName(_)
+            Self::NoModule | Self::NotTheModule(_) | Self::BadName(_) | Self::SigningKey(_)
         )
     }
 }
@@ -52,6 +55,19 @@ pub(crate) fn print_streams(reply: &Reply, last_pass: LastPass) -> Result<(), Re
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(ReplayError::Output(error)),
         _ => Ok(()),
     }
+}
+
+/// Saves the certificate that a server wants enrolled, for the command that its message names.
+pub(crate) fn save_signing_key(reply: &Reply) -> Result<(), ReplayError> {
+    let Some(der) = &reply.signing_key else {
+        return Ok(());
+    };
+    // The file is given to the firmware, so at least it is what it is called.
+    Certificate::from_der(der).map_err(ReplayError::SigningKey)?;
+    save_here(Path::new(SIGNING_KEY), der).map_err(|source| ReplayError::Save {
+        name: SIGNING_KEY.to_owned(),
+        source,
+    })
 }
 
 /// Puts the module where it was asked for, and returns it where it is to be run from.
@@ -163,6 +179,8 @@ fn without_module_names(stdout: &[u8]) -> Vec<u8> {
         .collect::<Vec<_>>()
         .concat()
 }
+
+const SIGNING_KEY: &str = "signing_key.x509";
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,11 @@ use std::fs;
 use std::io::{Cursor, Write};
 
 use stap_protocol::reply::Parts;
+use stap_protocol::request::MachineOwnerKeys;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::stand_in::{Answer, StandIn};
+use crate::stand_in::{Answer, StandIn, certificate_file};
 use crate::world::{Finished, World};
 
 #[test]
@@ -250,5 +251,118 @@ fn a_reply_that_lies_is_thrown_away_whole() {
                 "{lie} left something in {directory}"
             );
         }
+    }
+}
+
+#[test]
+fn a_signature_goes_where_its_module_goes() {
+    for (options, left) in [
+        (&["-p4"][..], &["stap_1.ko", "stap_1.ko.sgn"][..]),
+        (
+            &["-p4", "--privilege=stapusr"],
+            &["stap_1.ko", "stap_1.ko.sgn"],
+        ),
+    ] {
+        let world = World::new();
+        let files = ["stap_1.ko", "stap_1.ko.sgn", "stap_1_src.c"];
+        let server = StandIn::answering(Answer::compiled("x/stap_1.ko\n", &files));
+        let output = server
+            .client(&world)
+            .args(options)
+            .args(["-e", "x"])
+            .output()
+            .unwrap();
+        assert_eq!(
+            (output.out().as_str(), output.code()),
+            ("stap_1.ko\n", 0),
+            "{}",
+            output.err()
+        );
+        assert_eq!(world.names("cwd"), left);
+    }
+}
+
+#[test]
+fn staprun_finds_the_signature_beside_the_module() {
+    let world = World::new();
+    let staprun = world.script("staprun", "ls \"$(dirname \"${@: -1}\")\"");
+    let server = StandIn::answering(Answer::compiled("", &["stap_1.ko", "stap_1.ko.sgn"]));
+    let mut client = server.client(&world);
+    let output = client
+        .args(["-e", "x"])
+        .env("SYSTEMTAP_STAPRUN", staprun)
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.out(),
+        "stap_1.ko\nstap_1.ko.sgn\n",
+        "{}",
+        output.err()
+    );
+}
+
+#[test]
+fn a_key_to_enrol_is_saved_for_the_command_that_names_it() {
+    let world = World::new();
+    let certificate = fs::read(certificate_file()).unwrap();
+    let refusal = Parts {
+        rc: 1,
+        stderr: b"Server: enrol signing_key.x509\n".to_vec(),
+        signing_key: Some(certificate.clone()),
+        ..Parts::default()
+    };
+    let server = StandIn::answering(Answer::of(refusal.clone()));
+    let output = server
+        .client(&world)
+        .args(["-p4", "-e", "x"])
+        .output()
+        .unwrap();
+    assert_eq!(output.code(), 1);
+    assert!(
+        output.err().starts_with("Server: enrol signing_key.x509\n"),
+        "{}",
+        output.err()
+    );
+    assert_eq!(
+        fs::read(world.path("cwd/signing_key.x509")).unwrap(),
+        certificate
+    );
+
+    let world = World::new();
+    let liar = StandIn::answering(Answer::of(Parts {
+        signing_key: Some(b"#!/bin/sh".to_vec()),
+        ..refusal
+    }));
+    let output = liar
+        .client(&world)
+        .args(["-p4", "-e", "x"])
+        .output()
+        .unwrap();
+    assert!(
+        output.err().contains("signing_key.x509 is not used"),
+        "{}",
+        output.err()
+    );
+    assert_eq!(world.names("cwd"), [""; 0]);
+}
+
+#[test]
+fn a_client_that_needs_signatures_says_which_keys_it_trusts() {
+    for (options, asked) in [
+        (&["-p4"][..], MachineOwnerKeys::Missing),
+        (&["-p2"], MachineOwnerKeys::NotAsked),
+        (&["-p4", "-r", "6.1.0-other"], MachineOwnerKeys::NotAsked),
+    ] {
+        let world = World::new();
+        let server = StandIn::answering(Answer::module("stap_1.ko"));
+        let mut client = server.client(&world);
+        let output = client
+            .args(options)
+            .args(["-e", "x"])
+            .env("SYSTEMTAP_SIGN", "1")
+            .output()
+            .unwrap();
+        assert_eq!(output.code(), 0, "{}", output.err());
+        assert_eq!(server.request().machine_owner_keys, asked, "{options:?}");
     }
 }
