@@ -453,3 +453,21 @@ fn started_by_hand_it_says_who_starts_it() {
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("start `stap-serverd` instead"));
 }
+
+#[test]
+fn a_job_whose_module_is_to_be_signed_meets_the_strict_limits_first() {
+    as_each_user(|site| {
+        let mut worker = site.start(site.configuration(&[]));
+        let flood = "head -c 2000000 /dev/zero; exit 0";
+        let usual = worker.job(flood);
+        assert_eq!(worker.run(usual).outcome, Outcome::Exited { code: 0 });
+        let mut signed = worker.job(flood);
+        signed.to_be_signed = true;
+        let report = worker.run(signed);
+        let Outcome::LimitReached { limit, class, .. } = &report.outcome else {
+            panic!("strict kills what writes too much: {report:?}");
+        };
+        assert_eq!(limit, "stdout");
+        assert!(class.starts_with("strict"), "{class}");
+    });
+}

@@ -43,6 +43,64 @@ fn s48_two_modules_run_on_their_kernel() {
 }
 
 #[test]
+fn a_module_that_was_signed_for_stapusr_runs_on_its_kernel() {
+    if !requirement::has_target_root() || !requirement::met("guest", no_emulator()) {
+        return;
+    }
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        let server = root::serve(alice);
+        let at = format!("--server={}", server.address());
+        let release = root::bootable(Path::new(TARGET_ROOT));
+        let compile = [
+            &at,
+            "-p4",
+            "--privilege=stapusr",
+            "-r",
+            &release,
+            "-e",
+            HELLO,
+        ];
+        let client = alice.command("stap-client").args(compile);
+        let compiled = client.deadline(lab::SLOW).run();
+        compiled.exits(0);
+        let module = alice.home().join(compiled.out().trim_end());
+        server.logs("signer: signed stap_");
+
+        let signature = PathBuf::from(format!("{}.sgn", module.display()));
+        let certificate = alice.server_database().join("stap.cert");
+        let public = alice.home().join("public.pem");
+        let openssl = |arguments: &[&std::ffi::OsStr]| {
+            Invocation::new("openssl")
+                .args(arguments)
+                .env("PATH", PATH)
+                .run()
+        };
+        let words = ["x509", "-inform", "DER", "-pubkey", "-noout", "-in"].map(AsRef::as_ref);
+        let key = openssl(&[&words[..], &[certificate.as_ref()]].concat());
+        std::fs::write(&public, key.out()).unwrap();
+        let words = ["dgst", "-sha256", "-verify"].map(AsRef::as_ref);
+        let rest = [
+            public.as_ref(),
+            "-signature".as_ref(),
+            signature.as_ref(),
+            module.as_ref(),
+        ];
+        openssl(&[&words[..], &rest].concat()).exits(0);
+
+        let guest = Invocation::new(GUEST)
+            .args(["--root", TARGET_ROOT, "--kernel", &release])
+            .arg(module)
+            .env("PATH", PATH);
+        guest
+            .deadline(lab::SLOW)
+            .run()
+            .exits(0)
+            .prints("Hello World!\n");
+    });
+}
+
+#[test]
 fn groups_of_the_unified_hierarchy_limit_and_kill_for_root_and_for_an_ordinary_user() {
     if !requirement::has_target_root() || !requirement::met("guest", no_emulator()) {
         return;

@@ -32,6 +32,8 @@ mod rows;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod signing;
+#[cfg(test)]
 mod standins;
 #[cfg(test)]
 mod start;
