@@ -81,7 +81,7 @@ fn ways(plan: &JailPlan) -> Vec<Way> {
         }
     }
     ways.push(way(
-        "its three processes, no layer",
+        "its three processes, with `user` and `pid` only",
         How::Jail(bare(plan).into()),
     ));
     ways
@@ -100,10 +100,12 @@ fn without(plan: &JailPlan, layer: Layer) -> Option<(Vec<Layer>, JailPlan)> {
     Some((left_out, plan))
 }
 
-/// What it costs to have a launcher and a first process at all.
+/// What it costs to have a launcher and a first process at all. Without a pid namespace the launcher
+/// would have to look for what its job leaves behind.
 fn bare(plan: &JailPlan) -> JailPlan {
     let mut plan = plan.clone();
-    plan.layers.retain(|layer| *layer == Layer::SlotUid);
+    let kept = [Layer::SlotUid, Layer::User, Layer::Pid];
+    plan.layers.retain(|layer| kept.contains(layer));
     on_the_host(&mut plan);
     plan
 }

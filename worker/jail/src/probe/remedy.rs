@@ -11,8 +11,8 @@ pub(super) fn of(layer: Layer) -> &'static str {
         Layer::User => {
             "allow user namespaces to this user: user.max_user_namespaces > 0, \
              kernel.unprivileged_userns_clone=1 where it exists, \
-             kernel.apparmor_restrict_unprivileged_userns=0 or an AppArmor profile for stap-jail, \
-             no RestrictNamespaces= in the systemd unit, no seccomp filter against them in a container"
+             kernel.apparmor_restrict_unprivileged_userns=0 or an AppArmor profile for stap-worker \
+             and stap-jail, no RestrictNamespaces= in the systemd unit, no seccomp filter against them in a container"
         }
         Layer::Mount => {
             "needs `user` or root with CAP_SYS_ADMIN, and Linux 5.12 or newer; in a container allow \
