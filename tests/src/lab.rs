@@ -100,7 +100,7 @@ fn start_inside(test: &str) {
 fn sources() -> Sources {
     let test = std::env::current_exe().expect("/proc is mounted");
     let profile = profile_directory(&test);
-    let warm = profile.join("lab-warm");
+    let warm = kept();
     fs::create_dir_all(&warm).expect("cargo's own directory is writable");
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     Sources {
@@ -109,8 +109,19 @@ fn sources() -> Sources {
         deploy: package.with_file_name("deploy"),
         warm,
         target_root: requirement::target_root(),
+        stock: requirement::stock(),
         test,
     }
+}
+
+/// What is [`world::WARM`] inside, seen from outside.
+///
+/// # Panics
+/// When there is no `/proc`.
+#[must_use]
+pub fn kept() -> PathBuf {
+    let test = std::env::current_exe().expect("/proc is mounted");
+    profile_directory(&test).join("lab-warm")
 }
 
 /// The directory into which cargo puts the programs; a test is in `deps` below it.

@@ -13,6 +13,8 @@ const SKIPPED: &str = "STAP_TEST_SKIPPED";
 const TARGET_ROOT: &str = "STAP_TEST_ROOT";
 /// One that boots, with systemd; see `deploy/target-root --system`.
 const SYSTEM_ROOT: &str = "STAP_TEST_SYSTEM_ROOT";
+/// The unpacked stock compile server of that root's release; see `tests/stock-server`.
+const STOCK: &str = "STAP_TEST_STOCK";
 
 /// Returns whether a test that needs `feature` may go on. If not, the skip is recorded with the
 /// reason that `absent` gives.
@@ -63,4 +65,19 @@ pub fn has_target_root() -> bool {
 #[must_use]
 pub fn system_root() -> Option<PathBuf> {
     std::env::var_os(SYSTEM_ROOT).map(PathBuf::from)
+}
+
+/// The stock compile server that ours is compared with, when one was named.
+#[must_use]
+pub fn stock() -> Option<PathBuf> {
+    std::env::var_os(STOCK).map(PathBuf::from)
+}
+
+/// Records that controls which need a stock server are left out, where there is none.
+pub fn look_for_stock() {
+    let absent = stock().is_none();
+    met(
+        "stock",
+        absent.then(|| format!("{STOCK} names no unpacked server")),
+    );
 }

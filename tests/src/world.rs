@@ -22,6 +22,8 @@ pub const STANDINS: &str = "/usr/local/libexec/standins";
 pub const TEST: &str = "/run/lab/test";
 /// The root of a distribution with a working stap, when the caller named one.
 pub const TARGET_ROOT: &str = "/run/lab/target-root";
+/// The stock compile server of that root's release, when there is one.
+pub const STOCK: &str = "/run/lab/stock";
 /// The folder with the scripts that operators use.
 pub const DEPLOY: &str = "/run/lab/deploy";
 /// The script that boots a kernel of the target root and runs a module in it.
@@ -69,6 +71,8 @@ pub struct Sources {
     pub warm: PathBuf,
     /// An unpacked distribution, if the tests have one.
     pub target_root: Option<PathBuf>,
+    /// The stock server's packages, unpacked, if the tests have them.
+    pub stock: Option<PathBuf>,
 }
 
 impl Sources {
@@ -82,10 +86,12 @@ impl Sources {
             ("LAB_DEPLOY", &self.deploy),
             ("LAB_WARM", &self.warm),
         ];
-        let optional = self
+        let root = self
             .target_root
             .iter()
             .map(|root| ("LAB_TARGET_ROOT", root));
+        let stock = self.stock.iter().map(|stock| ("LAB_STOCK", stock));
+        let optional = root.chain(stock);
         let all = required.into_iter().chain(optional);
         all.map(|(name, path)| (name, path.clone().into_os_string()))
             .collect()
@@ -104,6 +110,7 @@ impl Sources {
             deploy: required("LAB_DEPLOY")?,
             warm: required("LAB_WARM")?,
             target_root: path("LAB_TARGET_ROOT"),
+            stock: path("LAB_STOCK"),
         })
     }
 }
@@ -146,6 +153,10 @@ fn install(sources: &Sources) -> io::Result<()> {
     if let Some(root) = &sources.target_root {
         bind_directory(root, TARGET_ROOT)?;
         read_only(TARGET_ROOT)?;
+    }
+    if let Some(stock) = &sources.stock {
+        bind_directory(stock, STOCK)?;
+        read_only(STOCK)?;
     }
     Ok(())
 }

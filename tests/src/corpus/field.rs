@@ -9,9 +9,12 @@ use std::rc::Rc;
 use anyhow::Context as _;
 
 use super::bench::{self, Without};
+use super::loot;
+use super::place::Place;
 use super::planted::Planted;
 use super::service::{self, HOSTILE, Service, Start};
-use super::{Guard, Situation, Verdict};
+use super::stock::Lacking;
+use super::{Against, Guard, Situation, Verdict};
 
 /// The place of the attacks of one situation.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct Field {
     pub situation: Situation,
     names: BTreeMap<&'static str, String>,
     services: RefCell<BTreeMap<&'static str, Rc<Service>>>,
+    /// Where scripts go: servers with the real stap, and the stock one.
+    pub place: Place,
     landlock: OnceCell<u32>,
     planted: Planted,
 }
@@ -32,10 +37,12 @@ impl Field {
     pub fn prepare(situation: Situation) -> anyhow::Result<Self> {
         let mut names = BTreeMap::new();
         let planted = Planted::all(&situation, &mut names)?;
+        names.extend(loot::plant(&situation)?);
         Ok(Self {
             situation,
             names,
             services: RefCell::default(),
+            place: Place::default(),
             landlock: OnceCell::new(),
             planted,
         })
@@ -60,6 +67,10 @@ impl Field {
         changes: &[(&str, &str)],
         options: &[&str],
     ) -> anyhow::Result<Rc<Service>> {
+        if self.situation.against == Against::Stock {
+            // It has neither policies nor layers that could be changed.
+            return self.place.rival_with_hostile_stap(&self.situation);
+        }
         if let Some(service) = self.services.borrow().get(name) {
             return Ok(Rc::clone(service));
         }
@@ -97,12 +108,49 @@ impl Field {
         changes: &[(&str, &str)],
         options: &[&str],
     ) -> anyhow::Result<Service> {
+        if self.situation.against == Against::Stock {
+            let why = "it is about parts of a server that only ours has";
+            return Err(Lacking(why.to_owned()).into());
+        }
         let start = Start {
             policy: service::policy(self.situation.who, changes),
             options: options.to_vec(),
             stap: Some(self.situation.programs.join(HOSTILE)),
         };
         Service::start(&self.situation, name, &start)
+    }
+
+    /// The server with the real stap.
+    ///
+    /// # Errors
+    /// When it does not start, or there is no root with a stap.
+    pub fn real(&self) -> anyhow::Result<Rc<Service>> {
+        match self.situation.against {
+            Against::Ours => self.place.ours(&self.situation),
+            Against::Stock => self.place.rival(&self.situation),
+        }
+    }
+
+    /// Something of the field by its name.
+    ///
+    /// # Panics
+    /// When there is no such name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> &str {
+        &self.names[name]
+    }
+
+    /// A text with the names of the field filled in where they stand between two `@`.
+    #[must_use]
+    pub fn filled_text(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        if let Some(resident) = self.place.resident() {
+            text = text.replace("@neighbour@", &resident.to_string());
+        }
+        for (name, value) in &self.names {
+            text = text.replace(&format!("@{name}@"), value);
+        }
+        text
     }
 
     /// The words of an order, with names of the field filled in.
@@ -173,11 +221,12 @@ impl Field {
     ///
     /// # Errors
     /// When something resists.
-    pub fn clear(self) -> anyhow::Result<()> {
+    pub fn clear(mut self) -> anyhow::Result<()> {
         for service in self.services.take().into_values() {
             let service = Rc::into_inner(service).context("a case holds a server")?;
             service.stop()?;
         }
+        self.place.clear()?;
         self.planted.remove(&self.situation)
     }
 }

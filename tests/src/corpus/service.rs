@@ -2,6 +2,7 @@
 //!
 //! Nothing here cares whose server it is: an address, a certificate, a log and a process.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -18,7 +19,7 @@ use stap_protocol::version::ProtocolVersion;
 use stap_transport::Deadlines;
 use stap_transport::client;
 
-use super::{Situation, Verdict, Who};
+use super::{Against, Situation, Verdict, Who, stock};
 use crate::{process, wait};
 
 /// The program that stands in for stap.
@@ -27,14 +28,22 @@ pub const HOSTILE: &str = "hostile-stap";
 /// A server that runs.
 #[derive(Debug)]
 pub struct Service {
+    /// Whose it is.
+    pub against: Against,
     /// Where it listens.
     pub address: SocketAddr,
+    /// How long an answer may take.
+    pub patience: Duration,
     /// Its certificate, in DER.
     pub certificate: Vec<u8>,
     /// Its log.
     pub log: PathBuf,
     child: Child,
 }
+
+/// A server that keeps silent.
+#[derive(Debug)]
+pub struct NoAnswer(Duration);
 
 /// How a server of ours is started.
 #[derive(Clone, Debug, Default)]
@@ -84,11 +93,19 @@ impl Service {
         if let Some(stap) = &start.stap {
             command.env("SYSTEMTAP_STAP", stap);
         }
+        let child = command.spawn().context("starting stap-serverd")?;
+        Self::of(Against::Ours, child, log)
+    }
+
+    /// A server that was just started, once it answers.
+    pub(super) fn of(against: Against, child: Child, log: PathBuf) -> anyhow::Result<Self> {
         let service = Self {
+            against,
+            patience: PATIENCE,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             certificate: Vec::new(),
             log,
-            child: command.spawn().context("starting stap-serverd")?,
+            child,
         };
         service.once_up()
     }
@@ -154,8 +171,26 @@ impl Service {
         runtime()?.block_on(async {
             let deadlines = Deadlines::default();
             let stream = client::connect(self.address, None, &trusted, &deadlines).await?;
-            Ok(stream.exchange(package, MAX_REPLY).await?)
+            let answer = stream.exchange(package, MAX_REPLY);
+            let patience = self.patience;
+            let answer = tokio::time::timeout(patience, answer).await;
+            Ok(answer.map_err(|_elapsed| NoAnswer(patience))??)
         })
+    }
+
+    /// Whether it shows its certificate to whoever asks.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        let deadlines = Deadlines::default();
+        let probe = client::probe_certificate(self.address, &deadlines);
+        runtime().is_ok_and(|runtime| runtime.block_on(probe).is_ok())
+    }
+
+    /// Whether its process still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let pid = i32::try_from(self.child.id()).unwrap_or_default();
+        process::Process::of(pid).is_some_and(|process| process.state != 'Z')
     }
 
     /// Sends a request for `stap ARGUMENTS` with these files, and reads the reply.
@@ -164,9 +199,24 @@ impl Service {
     /// When there is none that a client would accept.
     pub fn ask(&self, arguments: &[&str], files: Vec<InputFile>) -> anyhow::Result<Reply> {
         let arguments = arguments.iter().map(|word| word.as_bytes().to_vec());
-        let request = request(arguments.collect(), files)?;
+        let request = self.request(arguments.collect(), files)?;
         let reply = self.exchange(&request.encode())?;
         Ok(Decoded::decode(&reply, &ReplyLimits::default())?.into_parts())
+    }
+
+    /// A request for a kernel that this server serves.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub fn request(
+        &self,
+        arguments: Vec<Vec<u8>>,
+        files: Vec<InputFile>,
+    ) -> anyhow::Result<Request> {
+        match self.against {
+            Against::Ours => request(arguments, files),
+            Against::Stock => request_for(&stock::release(), arguments, files),
+        }
     }
 
     /// Has a job run an attack, and hears what came of it.
@@ -241,6 +291,14 @@ impl Service {
     }
 }
 
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "no answer within {:?}", self.0)
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
 impl Drop for Service {
     /// For runs that end by a fault; whoever wants to know how it ends calls [`Service::stop`].
     fn drop(&mut self) {
@@ -256,8 +314,17 @@ impl Drop for Service {
 /// When it is not one.
 pub fn request(arguments: Vec<Vec<u8>>, files: Vec<InputFile>) -> anyhow::Result<Request> {
     let host = rustix::system::uname();
+    request_for(host.release().to_str()?, arguments, files)
+}
+
+fn request_for(
+    release: &str,
+    arguments: Vec<Vec<u8>>,
+    files: Vec<InputFile>,
+) -> anyhow::Result<Request> {
+    let host = rustix::system::uname();
     let target = SysInfo {
-        release: host.release().to_str()?.parse()?,
+        release: release.parse()?,
         arch: Some(host.machine().to_str()?.parse()?),
     };
     Ok(Request::new(Parts {
@@ -343,4 +410,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// In the server's environment, and in whatever else jobs must not see.
 pub const SECRET: &str = "the-secret-of-the-corpus";
+/// How long an answer may take on a machine that is busy with the first compile for a kernel.
+const PATIENCE: Duration = Duration::from_secs(300);
 const MAX_REPLY: u64 = 256 << 20;

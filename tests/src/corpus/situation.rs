@@ -49,6 +49,12 @@ impl Situation {
         }
     }
 
+    /// Whether an ordinary user has nothing but what every user has; a stock server is started so.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.who == Who::User && !self.is_delegated
+    }
+
     /// The server's uid.
     #[must_use]
     pub fn server_uid(&self) -> u32 {

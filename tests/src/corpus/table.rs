@@ -26,11 +26,16 @@ pub fn of(cases: &[Case]) -> String {
 /// # Errors
 /// When it has none.
 pub fn put_into(text: &str, cases: &[Case]) -> anyhow::Result<String> {
+    put_between(text, BEGIN, &of(cases))
+}
+
+/// Replaces what is between a mark and the next end of what this program writes.
+pub(super) fn put_between(text: &str, begin: &str, written: &str) -> anyhow::Result<String> {
     let (before, rest) = text
-        .split_once(BEGIN)
+        .split_once(begin)
         .context("the first mark is missing")?;
     let (_, after) = rest.split_once(END).context("the last mark is missing")?;
-    Ok(format!("{before}{BEGIN}\n{}\n{END}{after}", of(cases)))
+    Ok(format!("{before}{begin}\n{written}\n{END}{after}"))
 }
 
 const BEGIN: &str = "<!-- written by hostile-corpus --table -->";

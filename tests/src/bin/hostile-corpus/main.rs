@@ -2,25 +2,32 @@
 //!
 //! ```text
 //! hostile-corpus [--as root|user|delegated|both|all] [--against ours|stock] [--only NAME|FAMILY]... [--here [--programs DIR]]
+//! hostile-corpus --score FILE
 //! hostile-corpus --table FILE
 //! ```
 //!
 //! One line for each case while it runs; the exit status is 0 only if every case is contained for the
 //! expected reason, every control succeeded, nothing is left and a good job is still served. It needs
 //! root. It makes a lab for itself; with `--here` it runs in the world that it finds, such as a guest
-//! that is its own. `--table` writes the corpus into the documentation and runs nothing.
+//! that is its own. `--table` writes the corpus into the documentation and runs nothing. `--score` runs
+//! it against our server, as root and as a user, and against the stock one, and writes the score side by
+//! side into the documentation; the exit status is only about ours then.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the score is the result")]
 
 mod options;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use stap_tests::corpus::groups::{self, OwnGroups};
 use stap_tests::corpus::run::{self, Outcome, Score};
-use stap_tests::corpus::{self, Case, Situation, bench, table};
+use stap_tests::corpus::score::{self, Column};
+use stap_tests::corpus::{self, Against, Case, Situation, bench, table};
 use stap_tests::lab;
+use stap_tests::world::WARM;
 
 use crate::options::Options;
 
@@ -46,6 +53,12 @@ fn main() -> anyhow::Result<ExitCode> {
     if std::env::var_os(stap_tests::init::INSIDE).is_some() {
         return status;
     }
+    if let Some(file) = &options.score {
+        let score =
+            std::fs::read_to_string(lab::kept().join(SCORE)).context("reading the score")?;
+        let text = std::fs::read_to_string(file)?;
+        std::fs::write(file, score::put_into(&text, &score)?)?;
+    }
     Ok(entered)
 }
 
@@ -68,8 +81,9 @@ fn run_all(options: &Options, cases: &[Case]) -> anyhow::Result<Vec<Outcome>> {
     let wanted: Vec<_> = cases.iter().filter(|case| options.wants(case)).collect();
     anyhow::ensure!(!wanted.is_empty(), "no case has such a name");
     let groups = OwnGroups::enter()?;
-    let mut outcomes = Vec::new();
-    for (who, is_delegated) in options.who.iter().copied() {
+    let mut ours = Vec::new();
+    let mut columns = Vec::new();
+    for (who, is_delegated, against) in options.situations() {
         if is_delegated && !groups.can_be_given() {
             println!("not here  delegated: this host has only the unified hierarchy");
             continue;
@@ -79,7 +93,7 @@ fn run_all(options: &Options, cases: &[Case]) -> anyhow::Result<Vec<Outcome>> {
         let mut situation = Situation {
             who,
             is_delegated,
-            against: options.against,
+            against,
             programs: options.programs.clone(),
             scratch: SCRATCH.into(),
             ordinary,
@@ -87,9 +101,19 @@ fn run_all(options: &Options, cases: &[Case]) -> anyhow::Result<Vec<Outcome>> {
         let name = situation.name();
         situation.scratch = format!("{SCRATCH}-{}-{name}", std::process::id()).into();
         let say = |outcome: &Outcome| show(name, outcome);
-        outcomes.extend(run::situation(&situation, &groups, &wanted, say)?);
+        let outcomes = run::situation(&situation, &groups, &wanted, say)?;
+        if options.score.is_none() || against == Against::Ours {
+            ours.extend(outcomes.clone());
+        }
+        columns.push(Column::new(&situation, outcomes));
     }
-    Ok(outcomes)
+    if options.score.is_some() {
+        let table = score::table(&columns);
+        println!("\n{table}");
+        // The file for it may be hidden in here.
+        std::fs::write(Path::new(WARM).join(SCORE), table)?;
+    }
+    Ok(ours)
 }
 
 fn show(situation: &str, outcome: &Outcome) {
@@ -126,5 +150,6 @@ fn report(outcomes: anyhow::Result<Vec<Outcome>>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(escaped + broken > 0)))
 }
 
+const SCORE: &str = "score.md";
 /// Not below `/tmp`, where jobs have their own.
 const SCRATCH: &str = "/var/tmp/hostile-corpus";

@@ -8,8 +8,9 @@ use stap_tests::corpus::{Against, Case, Who};
 /// What to run.
 pub(crate) struct Options {
     /// Who starts the server, and whether he was given control groups.
-    pub(crate) who: Vec<(Who, bool)>,
-    pub(crate) against: Against,
+    who: Vec<(Who, bool)>,
+    against: Against,
+    pub(crate) score: Option<PathBuf>,
     only: Vec<String>,
     pub(crate) here: bool,
     pub(crate) programs: PathBuf,
@@ -21,6 +22,7 @@ impl Options {
         let mut options = Self {
             who: vec![ROOT, USER],
             against: Against::Ours,
+            score: None,
             only: Vec::new(),
             here: false,
             programs: stap_tests::world::TOOLS.into(),
@@ -38,11 +40,24 @@ impl Options {
                 "--only" => options.only.push(value()?),
                 "--programs" => options.programs = value()?.into(),
                 "--here" => options.here = true,
+                "--score" => options.score = Some(value()?.into()),
                 "--table" => options.table = Some(value()?.into()),
                 _ => bail!("unknown option {word}"),
             }
         }
         Ok(options)
+    }
+
+    /// The circumstances to run in, one after another. Nobody starts a stock server as root.
+    pub(crate) fn situations(&self) -> Vec<(Who, bool, Against)> {
+        let ours = self.who.iter();
+        let ours = ours.map(|(who, is_delegated)| (*who, *is_delegated, Against::Ours));
+        let stock = (Who::User, false, Against::Stock);
+        match (self.score.is_some(), self.against) {
+            (true, _) => ours.chain([stock]).collect(),
+            (false, Against::Ours) => ours.collect(),
+            (false, Against::Stock) => vec![stock],
+        }
     }
 
     pub(crate) fn wants(&self, case: &Case) -> bool {

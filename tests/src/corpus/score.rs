@@ -1,0 +1,116 @@
+//! The score of several runs side by side, as Markdown for the documentation.
+
+use std::fmt::Write as _;
+
+use super::run::{Outcome, Score};
+use super::table::put_between;
+use super::{Against, Family, Situation, Who};
+
+/// One run.
+#[derive(Debug)]
+pub struct Column {
+    title: &'static str,
+    outcomes: Vec<Outcome>,
+}
+
+impl Column {
+    /// The outcomes of a situation.
+    #[must_use]
+    pub fn new(situation: &Situation, outcomes: Vec<Outcome>) -> Self {
+        let title = match (situation.against, situation.who, situation.is_delegated) {
+            (Against::Ours, Who::Root, _) => "ours, started by root",
+            (Against::Ours, Who::User, true) => "ours, by a user with control groups",
+            (Against::Ours, Who::User, false) => "ours, by a user without",
+            (Against::Stock, ..) => "stock",
+        };
+        Self { title, outcomes }
+    }
+
+    fn of<'a>(&'a self, family: &'a str) -> impl Iterator<Item = &'a Outcome> {
+        self.outcomes.iter().filter(move |one| {
+            let of = one.case.split_once('/').map(|(family, _)| family);
+            of == Some(family)
+        })
+    }
+}
+
+/// Replaces the score in a text.
+///
+/// # Errors
+/// When it has no marks for it.
+pub fn put_into(text: &str, score: &str) -> anyhow::Result<String> {
+    put_between(text, BEGIN, score)
+}
+
+const BEGIN: &str = "<!-- written by hostile-corpus --score -->";
+
+/// Writes the score by family, and then what was not contained, case by case.
+#[must_use]
+pub fn table(columns: &[Column]) -> String {
+    let mut text = head(columns);
+    let mut names: Vec<&str> = Family::ALL.into_iter().map(Family::name).collect();
+    names.push("after");
+    for family in names {
+        let cells = columns.iter().map(|column| cell(column, family));
+        let cells: Vec<_> = cells.collect();
+        if cells.iter().any(|cell| !cell.is_empty()) {
+            row(&mut text, family, &cells);
+        }
+    }
+    for column in columns {
+        for (score, words) in [
+            (Score::Escaped, "Escaped"),
+            (Score::Inapplicable, "Not applicable"),
+            (Score::Broken, "Without proof"),
+        ] {
+            list(&mut text, column, score, words);
+        }
+    }
+    text
+}
+
+fn head(columns: &[Column]) -> String {
+    let titles: Vec<_> = columns.iter().map(|column| column.title).collect();
+    let rule = "|---".repeat(columns.len() + 1);
+    format!("| family | {} |\n{rule}|\n", titles.join(" | "))
+}
+
+fn row(text: &mut String, family: &str, cells: &[String]) {
+    let cells = cells.join(" | ");
+    text.push_str(&["| ", family, " | ", &cells, " |\n"].concat());
+}
+
+fn cell(column: &Column, family: &str) -> String {
+    let parts = [
+        (Score::Contained, "contained"),
+        (Score::Escaped, "**escaped**"),
+        (Score::Inapplicable, "not applicable"),
+        (Score::Broken, "without proof"),
+    ];
+    let parts = parts.iter().filter_map(|(score, words)| {
+        let count = column.of(family).filter(|one| one.score == *score).count();
+        (count > 0).then(|| format!("{count} {words}"))
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn list(text: &mut String, column: &Column, score: Score, words: &str) {
+    let all: Vec<_> = column
+        .outcomes
+        .iter()
+        .filter(|one| one.score == score)
+        .collect();
+    if all.is_empty() {
+        return;
+    }
+    let (title, count) = (column.title, all.len());
+    write!(text, "\n{words}, {title} ({count}):\n\n").expect("memory takes everything");
+    for one in all {
+        let line: String = one.line.chars().take(MAX_LINE).collect();
+        // What an attacker got is not to become a part of the document.
+        let line = line.replace(['`', '\n', '\r'], " ");
+        writeln!(text, "* {}: `{line}`", one.case).expect("memory takes everything");
+    }
+}
+
+const MAX_LINE: usize = 120;
