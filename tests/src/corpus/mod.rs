@@ -28,6 +28,7 @@ pub mod packages;
 pub mod payload;
 pub mod place;
 pub mod planted;
+pub mod results;
 pub mod run;
 pub mod score;
 pub mod service;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Case> {
         leftovers::cases(),
         packages::cases(),
         door::cases(),
+        results::cases(),
     ];
     families.into_iter().flatten().collect()
 }

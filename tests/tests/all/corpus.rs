@@ -8,6 +8,7 @@ use stap_jail::layer::Layer;
 use stap_tests::command::Invocation;
 use stap_tests::corpus::{self, Case, Family, Guard};
 use stap_tests::lab;
+use stap_tests::requirement;
 
 /// Every case of a family is contained for its reason and works without what holds it; nothing is
 /// left, and a good job is still served.
@@ -48,6 +49,12 @@ fn packages_are_refused_for_what_is_wrong_with_them() {
 #[test]
 fn abuse_at_the_door_ends_for_its_reason() {
     is_contained(Family::Door);
+}
+
+#[test]
+fn results_of_a_job_are_taken_safely() {
+    requirement::look_for_stock();
+    is_contained(Family::Results);
 }
 
 #[test]
@@ -153,6 +160,14 @@ const ITEMS: &[&str] = &[
     "one user beside another",
     "when to come back",
     "a bounded log",
+    "results: symbolic links",
+    "results: hard links",
+    "results: FIFOs",
+    "results: devices",
+    "results: directories that lead elsewhere",
+    "results: sparse files",
+    "results: files that change",
+    "results: names",
 ];
 
 #[test]

@@ -10,6 +10,7 @@ mod neighbours;
 mod order;
 mod processes;
 mod reach;
+mod results;
 mod sockets;
 
 use std::io::{self, Write};
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ipc::attack,
         calls::attack,
         reach::attack,
+        results::attack,
     ];
     let attempt = areas.iter().find_map(|attack| attack(&arguments));
     let (line, status) = match attempt {
