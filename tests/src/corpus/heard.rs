@@ -30,6 +30,12 @@ impl Heard {
         self.bytes.windows(part.len()).any(|window| window == part)
     }
 
+    /// Whether the connection was closed without an answer.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        self.rc.is_empty() && self.stderr == SILENCE
+    }
+
     /// That a file came back, if it did.
     #[must_use]
     pub fn has_result(&self, name: &str) -> Option<String> {
@@ -61,7 +67,7 @@ pub fn send(service: &Service, package: &[u8]) -> anyhow::Result<Heard> {
     let reply = service.exchange(package)?;
     if reply.is_empty() {
         return Ok(Heard {
-            stderr: "it closes without an answer".to_owned(),
+            stderr: SILENCE.to_owned(),
             ..Heard::default()
         });
     }
@@ -87,5 +93,6 @@ pub fn send(service: &Service, package: &[u8]) -> anyhow::Result<Heard> {
     Ok(heard)
 }
 
+const SILENCE: &str = "it closes without an answer";
 const MAX_MEMBER: u64 = 64 << 20;
 const MAX_LINE: usize = 160;

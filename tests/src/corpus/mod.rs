@@ -31,11 +31,13 @@ pub mod planted;
 pub mod results;
 pub mod run;
 pub mod score;
+pub mod scripts;
 pub mod service;
 pub mod situation;
 pub mod stock;
 pub mod table;
 pub mod traces;
+mod warm;
 
 pub use self::case::{Case, Control, Family, Goal, Verdict};
 pub use self::field::Field;
@@ -53,6 +55,7 @@ pub fn all() -> Vec<Case> {
         packages::cases(),
         door::cases(),
         results::cases(),
+        scripts::cases(),
     ];
     families.into_iter().flatten().collect()
 }

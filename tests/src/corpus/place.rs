@@ -1,18 +1,16 @@
 //! Where scripts go: servers of ours besides the one with everything on, and the stock server.
 
 use std::cell::{Cell, OnceCell};
-use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::Context as _;
-use rustix::mount::UnmountFlags;
 
 use super::service::{self, HOSTILE, Service, Start};
 use super::stock::{Lacking, Stock};
+use super::warm::Warm;
 use super::{Situation, Who};
-use crate::world::{TARGET_ROOT, WARM};
+use crate::world::TARGET_ROOT;
 
 /// The servers, each started at its first use.
 #[derive(Debug, Default)]
@@ -38,7 +36,7 @@ impl Place {
             let why = "there is no target root (deploy/target-root, STAP_TEST_ROOT)";
             return Err(Lacking(why.to_owned()).into());
         }
-        let warm = Warm::mount(situation)?;
+        let warm = Warm::bring(situation)?;
         let root = format!("--root={TARGET_ROOT}");
         let start = Start {
             policy: policy(situation.who),
@@ -137,42 +135,9 @@ impl Place {
             let service = Rc::into_inner(service).context("a case holds a server")?;
             service.stop()?;
         }
-        drop(warm);
+        warm.map_or(Ok(()), Warm::take_back)?;
         self.stock.take();
         Ok(())
-    }
-}
-
-/// What our server has warmed, kept from lab to lab.
-#[derive(Debug)]
-struct Warm(PathBuf);
-
-impl Warm {
-    fn mount(situation: &Situation) -> anyhow::Result<Self> {
-        let directory = service::warm_directory(situation);
-        let own = |path: &Path, mode| {
-            let owner = Some(situation.server_uid());
-            fs::create_dir_all(path)?;
-            chown(path, owner, owner)?;
-            fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        };
-        let kept = Path::new(WARM).join(format!("corpus-{}", situation.who));
-        own(&kept, 0o700)?;
-        if situation.who == Who::User {
-            for part in [".cache", ".cache/stap-server"] {
-                own(&situation.scratch.join("home").join(part), 0o700)?;
-            }
-        }
-        own(&directory, 0o700)?;
-        rustix::mount::mount_bind(&kept, &directory)?;
-        Ok(Self(directory))
-    }
-}
-
-impl Drop for Warm {
-    /// A mount that resists would be seen among what is left.
-    fn drop(&mut self) {
-        rustix::mount::unmount(&self.0, UnmountFlags::DETACH).unwrap_or_default();
     }
 }
 

@@ -59,7 +59,7 @@ pub fn table(columns: &[Column]) -> String {
     }
     for column in columns {
         for (score, words) in [
-            (Score::Escaped, "Escaped"),
+            (Score::Escaped, "Escaped, or served"),
             (Score::Inapplicable, "Not applicable"),
             (Score::Broken, "Without proof"),
         ] {
@@ -81,17 +81,29 @@ fn row(text: &mut String, family: &str, cells: &[String]) {
 }
 
 fn cell(column: &Column, family: &str) -> String {
-    let parts = [
-        (Score::Contained, "contained"),
-        (Score::Escaped, "**escaped**"),
-        (Score::Inapplicable, "not applicable"),
-        (Score::Broken, "without proof"),
-    ];
-    let parts = parts.iter().filter_map(|(score, words)| {
+    let parts = SCORES.iter().filter_map(|score| {
         let count = column.of(family).filter(|one| one.score == *score).count();
-        (count > 0).then(|| format!("{count} {words}"))
+        (count > 0).then(|| format!("{count} {}", word(*score, family)))
     });
     parts.collect::<Vec<_>>().join(", ")
+}
+
+const SCORES: [Score; 4] = [
+    Score::Contained,
+    Score::Escaped,
+    Score::Inapplicable,
+    Score::Broken,
+];
+
+/// A package that is served may have done no harm: what is counted is that it was not refused.
+fn word(score: Score, family: &str) -> &'static str {
+    match score {
+        Score::Contained => "contained",
+        Score::Escaped if family == Family::Packages.name() => "served",
+        Score::Escaped => "**escaped**",
+        Score::Inapplicable => "not applicable",
+        Score::Broken => "without proof",
+    }
 }
 
 fn list(text: &mut String, column: &Column, score: Score, words: &str) {

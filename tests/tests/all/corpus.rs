@@ -13,8 +13,12 @@ use stap_tests::requirement;
 /// Every case of a family is contained for its reason and works without what holds it; nothing is
 /// left, and a good job is still served.
 fn is_contained(family: Family) {
+    is_contained_as("all", family);
+}
+
+fn is_contained_as(who: &str, family: Family) {
     let corpus = Invocation::new(env!("CARGO_BIN_EXE_hostile-corpus"))
-        .args(["--as", "all", "--only", family.name()])
+        .args(["--as", who, "--only", family.name()])
         .env("PATH", stap_tests::world::PATH);
     let finished = corpus.deadline(lab::SLOW).run();
     let said = finished.out();
@@ -55,6 +59,15 @@ fn abuse_at_the_door_ends_for_its_reason() {
 fn results_of_a_job_are_taken_safely() {
     requirement::look_for_stock();
     is_contained(Family::Results);
+}
+
+#[test]
+fn scripts_through_the_real_stap_are_contained() {
+    if requirement::has_target_root() {
+        requirement::look_for_stock();
+        // A user who was given control groups has nothing that one of these two lacks.
+        is_contained_as("both", Family::Scripts);
+    }
 }
 
 #[test]

@@ -10,12 +10,13 @@ mod floods;
 mod jobs;
 mod late;
 mod relay;
+mod silence;
 
 use anyhow::{Context as _, bail};
 
 use self::caller::Caller;
 use super::service::{self, Service};
-use super::{Case, Control, Family, Field, Goal, Guard, Held, Verdict};
+use super::{Against, Case, Control, Family, Field, Goal, Guard, Held, Verdict};
 use crate::wait;
 
 /// Every case.
@@ -27,6 +28,7 @@ pub fn cases() -> Vec<Case> {
         jobs::cases(),
         crowds::cases(),
         floods::cases(),
+        silence::cases(),
     ];
     families.into_iter().flatten().collect()
 }
@@ -59,7 +61,12 @@ impl Sketch {
                 only: None,
             }],
             covers: covered(self.name),
-            attempt: Box::new(attempt),
+            attempt: Box::new(move |field| match field.situation.against {
+                Against::Ours => attempt(field),
+                Against::Stock => Ok(Verdict::Inapplicable {
+                    why: "it is judged by what our server logs".to_owned(),
+                }),
+            }),
             control: Box::new(control),
         }
     }

@@ -8,6 +8,7 @@ use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
 use crate::corpus::service::Service;
+use crate::corpus::{Against, Field, heard, stock};
 use crate::wait;
 
 /// Forged archives are those of the protocol's own tests.
@@ -20,16 +21,19 @@ pub(super) mod forge;
 
 use forge::{Member, archive, file};
 
-/// Makes requests that this host's server would serve.
+/// Makes requests that the server under attack would serve.
 #[derive(Clone, Debug)]
 pub(super) struct Kit {
     sysinfo: String,
 }
 
 impl Kit {
-    pub(super) fn of_host() -> Self {
+    pub(super) fn of(field: &Field) -> Self {
         let host = rustix::system::uname();
-        let release = host.release().to_string_lossy().into_owned();
+        let release = match field.situation.against {
+            Against::Ours => host.release().to_string_lossy().into_owned(),
+            Against::Stock => stock::release(),
+        };
         let machine = host.machine().to_string_lossy().into_owned();
         Self {
             sysinfo: format!("sysinfo: {release} {machine}"),
@@ -81,6 +85,17 @@ impl Kit {
 /// Sends a package. `Ok` is what the job said; `Err` is why there was none, in the words of the reply,
 /// which must be in the log as well.
 pub(super) fn answer(server: &Service, package: &[u8]) -> anyhow::Result<Result<String, String>> {
+    if server.against == Against::Stock {
+        let heard = heard::send(server, package)?;
+        let served = heard.rc == "0";
+        return Ok(match served {
+            true => Ok(format!(
+                "it is unpacked and served: {}",
+                heard.stdout.trim_end()
+            )),
+            false => Err(heard.reason(&[])),
+        });
+    }
     let reply = server.exchange(package)?;
     let reply = Reply::decode(&reply, &ReplyLimits::default())?.into_parts();
     let said = String::from_utf8_lossy(&reply.stderr).into_owned();

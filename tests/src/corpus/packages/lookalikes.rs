@@ -80,7 +80,7 @@ impl Lookalike {
 
     fn attempt(&self, field: &Field) -> anyhow::Result<Verdict> {
         Ok(
-            match reads(field, "script/x", &self.package(&Kit::of_host()))? {
+            match reads(field, "script/x", &self.package(&Kit::of(field)))? {
                 said if said == "worked: 7 bytes" => Verdict::Contained { reason: said },
                 how => Verdict::Escaped { how },
             },
@@ -93,7 +93,7 @@ impl Lookalike {
             let why = "nothing of ours would read it otherwise".to_owned();
             return Ok(Control::Inapplicable { why });
         };
-        let package = Kit::of_host().reading("script/x", [file("script/x", b"the other content")]);
+        let package = Kit::of(field).reading("script/x", [file("script/x", b"the other content")]);
         let said = reads(field, "script/x", &package)?;
         let how = format!("where {other:?} is the same name: {said}");
         Ok(match said == "worked: 7 bytes" {

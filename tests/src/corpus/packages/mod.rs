@@ -19,7 +19,7 @@ use anyhow::Context as _;
 
 use self::kit::Kit;
 use super::service::Service;
-use super::{Case, Control, Family, Field, Goal, Guard, Held, Verdict};
+use super::{Against, Case, Control, Family, Field, Goal, Guard, Held, Verdict};
 
 /// Every case.
 #[must_use]
@@ -82,8 +82,12 @@ impl Trick {
     }
 
     fn attempt(&self, field: &Field) -> anyhow::Result<Verdict> {
+        if let (Against::Stock, Proof::Allowed(_)) = (field.situation.against, self.proof) {
+            let why = "it is about a limit of our policy".to_owned();
+            return Ok(Verdict::Inapplicable { why });
+        }
         let server = server(field, "packages", &[])?;
-        let package = (self.package)(&Kit::of_host());
+        let package = (self.package)(&Kit::of(field));
         match kit::answer(&server, &package)? {
             Ok(how) => Ok(Verdict::Escaped { how }),
             Err(reason) => Ok(Verdict::Contained { reason }),
@@ -91,7 +95,7 @@ impl Trick {
     }
 
     fn control(&self, field: &Field) -> anyhow::Result<Control> {
-        let kit = Kit::of_host();
+        let kit = Kit::of(field);
         let (server, package) = match self.proof {
             Proof::Allowed(changes) => {
                 let server = server(field, self.name, changes)?;
