@@ -103,12 +103,13 @@ impl fmt::Display for Without {
     }
 }
 
-/// Runs `hostile-stap` with these words in such a jail, in a process of its own.
+/// Runs `hostile-stap` with these words in such a jail as `uid`, in a process of its own.
 ///
 /// # Errors
 /// When the jail cannot be built, or the attack says nothing.
 pub fn attack(
     situation: &Situation,
+    uid: u32,
     policy: &str,
     without: &Without,
     words: &[String],
@@ -118,7 +119,7 @@ pub fn attack(
         .arg(ROLE)
         .arg(&situation.programs)
         .arg(situation.scratch.join("temporary"))
-        .arg(situation.job_uid().to_string())
+        .arg(uid.to_string())
         .arg(without.words())
         .arg(if without.group { "alone" } else { "grouped" })
         .arg(policy)

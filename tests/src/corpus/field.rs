@@ -205,8 +205,21 @@ impl Field {
     /// # Errors
     /// When the jail cannot be built, or the attack says nothing.
     pub fn bench(&self, without: &Without, words: &[String]) -> anyhow::Result<Verdict> {
+        self.bench_as(self.situation.job_uid(), without, words)
+    }
+
+    /// The same as a certain user.
+    ///
+    /// # Errors
+    /// As for [`Self::bench`].
+    pub fn bench_as(
+        &self,
+        uid: u32,
+        without: &Without,
+        words: &[String],
+    ) -> anyhow::Result<Verdict> {
         let policy = service::policy(self.situation.who, &[]);
-        bench::attack(&self.situation, &policy, without, words)
+        bench::attack(&self.situation, uid, &policy, without, words)
     }
 
     /// Runs an order without a jail.

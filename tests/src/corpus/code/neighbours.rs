@@ -188,6 +188,14 @@ fn processes() -> Vec<Payload> {
         .lesson("CVE-2025-4598; found with this corpus: a limit of 0 does not keep a handler from being run")
         .held(Rlimits, "of 1 byte"),
         payload(
+            "outlast-the-server",
+            Goal::Exhaust("the host's memory, and be ended after everybody else"),
+            "outlast-the-host",
+        )
+        .covers("rung:expendable")
+        .without_a_jail("outlast-the-host")
+        .held(Guard::Rung("expendable"), "the first to go"),
+        payload(
             "lower-the-limits-of-pid-1",
             Goal::Disturb("the process that watches the job"),
             "limit-pid-1",

@@ -1,7 +1,8 @@
 //! The job in the next slot, which runs at the same time.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use stap_jail::layer::Layer;
+use stap_worker::slots::MAX_SLOTS;
 
 use crate::corpus::bench::Without;
 use crate::corpus::{Case, Control, Family, Field, Goal, Guard, Held, Verdict, Who, marked};
@@ -72,7 +73,8 @@ fn beside(name: &'static str, goal: Goal, order: &'static str, guards: Vec<Held>
         control: Box::new(move |field| {
             let none = Without::layers(field.situation.who, layers.iter().copied());
             let verdict = with_victim(field, |victim| {
-                field.bench(&none, &field.filled(&aimed(order, victim))?)
+                let uid = victim.user().context("the victim has ended")?;
+                field.bench_as(uid, &none, &field.filled(&aimed(order, victim))?)
             })?;
             Ok(match verdict {
                 Verdict::Escaped { .. } => Control::Succeeded {
@@ -100,11 +102,10 @@ fn with_victim(
     let words = field.filled(&format!("hold-file held {mark}"))?;
     let (verdict, _reply) = marked::meanwhile(&service, &words, &mark, 1, |victims| {
         if field.situation.who == Who::Root {
-            let uid = victims[0].user();
-            ensure!(
-                uid == Some(field.situation.job_uid()),
-                "the victim is {uid:?}"
-            );
+            let (base, uid) = (field.situation.job_uid(), victims[0].user());
+            // Other servers of this run hold the first ones.
+            let is_a_slots = |uid| (base..base + MAX_SLOTS).contains(&uid);
+            ensure!(uid.is_some_and(is_a_slots), "the victim is {uid:?}");
         }
         let verdict = attack(&victims[0]);
         marked::end(&mark);

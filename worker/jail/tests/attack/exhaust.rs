@@ -25,6 +25,7 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
         ["flood", stream, kibibytes] => flood(stream, kibibytes),
         ["results", directory, count, kibibytes] => results(directory, count, kibibytes),
         ["core-limit"] => core_limit(),
+        ["outlast-the-host"] => outlast_the_host(),
         _ => return None,
     })
 }
@@ -195,6 +196,16 @@ fn core_limit() -> Attempt {
         Some(1) => stopped("of 1 byte"),
         Some(limit) => Ok(format!("of {limit} bytes")),
         None => Ok("of none".to_owned()),
+    }
+}
+
+/// Lets others be ended first when the host runs out of memory; see `proc_pid_oom_score_adj(5)`.
+fn outlast_the_host() -> Attempt {
+    let score = "/proc/self/oom_score_adj";
+    let lowered = fs::write(score, "0");
+    match fs::read_to_string(score)?.trim() {
+        "1000" => stopped(format!("the first to go, and {lowered:?}")),
+        score => Ok(format!("a score of {score}")),
     }
 }
 
