@@ -16,7 +16,7 @@ const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 pub(crate) const BZIP2: u16 = 12;
 
-/// A member as the archive tells it. An honest one is made by [`file`].
+/// A member as the archive tells it. An honest one is made by [`file()`].
 #[derive(Clone)]
 pub(crate) struct Member {
     pub(crate) name: Vec<u8>,
