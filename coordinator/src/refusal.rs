@@ -191,12 +191,13 @@ impl Refusal {
     /// The complete reply that a refused client gets.
     #[must_use]
     pub fn reply(&self, id: RequestId) -> Reply {
-        // stap's own sentences end with a full stop.
+        // stap's own sentences end with a full stop; a name may end with several.
         let said = self.to_string();
-        let refusal = Reply::refusal(&server_line(
-            &format!("{}. {}", said.trim_end_matches('.'), self.hint()),
-            id,
-        ));
+        let sentence = said.strip_suffix('.');
+        let sentence = sentence.filter(|sentence| !sentence.ends_with('.'));
+        let sentence = sentence.unwrap_or(&said);
+        let text = format!("{sentence}. {}", self.hint());
+        let refusal = Reply::refusal(&server_line(&text, id));
         match self {
             Self::KeyNotEnrolled { certificate, .. } => {
                 refusal.with_signing_key(certificate.clone())
