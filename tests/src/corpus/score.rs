@@ -1,6 +1,9 @@
 //! The score of several runs side by side, as Markdown for the documentation.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
 use super::run::{Outcome, Score};
 use super::table::put_between;
@@ -26,12 +29,56 @@ impl Column {
         Self { title, outcomes }
     }
 
-    fn of<'a>(&'a self, family: &'a str) -> impl Iterator<Item = &'a Outcome> {
-        self.outcomes.iter().filter(move |one| {
-            let of = one.case.split_once('/').map(|(family, _)| family);
-            of == Some(family)
-        })
+    /// Takes the families that were not run now from an earlier run, and keeps all for a later one: a
+    /// score of everything takes longer than one may want to wait.
+    ///
+    /// # Errors
+    /// When the directory for it cannot be used.
+    pub fn completed(mut self, directory: &Path) -> anyhow::Result<Self> {
+        let file = directory.join(format!("score of {}", self.title.replace(' ', "-")));
+        let earlier = fs::read_to_string(&file).unwrap_or_default();
+        let run: BTreeSet<_> = self
+            .outcomes
+            .iter()
+            .map(|one| family(one).to_owned())
+            .collect();
+        let earlier = earlier.lines().filter_map(parsed);
+        let others = earlier.filter(|one| !run.contains(family(one)));
+        self.outcomes.extend(others);
+        let lines: Vec<_> = self.outcomes.iter().map(written).collect();
+        fs::write(file, lines.concat())?;
+        Ok(self)
     }
+
+    fn of<'a>(&'a self, family: &'a str) -> impl Iterator<Item = &'a Outcome> {
+        self.outcomes
+            .iter()
+            .filter(move |one| self::family(one) == family)
+    }
+}
+
+/// The part of a case's name that says where it belongs.
+fn family(outcome: &Outcome) -> &str {
+    let family = outcome.case.split_once('/').map(|(family, _)| family);
+    family.unwrap_or_default()
+}
+
+/// An outcome as a line of a file.
+fn written(outcome: &Outcome) -> String {
+    let score = SCORES.iter().position(|score| *score == outcome.score);
+    let plain = outcome.line.replace(['\n', '\t'], " ");
+    format!("{}\t{}\t{plain}\n", score.unwrap_or_default(), outcome.case)
+}
+
+fn parsed(line: &str) -> Option<Outcome> {
+    let mut fields = line.splitn(3, '\t');
+    let score: usize = fields.next()?.parse().ok()?;
+    Some(Outcome {
+        score: *SCORES.get(score)?,
+        case: fields.next()?.to_owned(),
+        line: fields.next()?.to_owned(),
+        is_controlled: false,
+    })
 }
 
 /// Replaces the score in a text.

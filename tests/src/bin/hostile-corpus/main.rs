@@ -105,7 +105,9 @@ fn run_all(options: &Options, cases: &[Case]) -> anyhow::Result<Vec<Outcome>> {
         if options.score.is_none() || against == Against::Ours {
             ours.extend(outcomes.clone());
         }
-        columns.push(Column::new(&situation, outcomes));
+        if options.score.is_some() {
+            columns.push(Column::new(&situation, outcomes).completed(Path::new(WARM))?);
+        }
     }
     if options.score.is_some() {
         let table = score::table(&columns);
