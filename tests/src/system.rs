@@ -51,10 +51,11 @@ impl System {
         fs::create_dir_all(&programs).expect("cargo's own directory is writable");
         let everybody = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&self.payload, everybody).expect("it is ours");
-        let built = PROGRAMS.map(|name| profile.join(name));
-        for from in built.iter().chain([&program.to_owned()]) {
+        let own = program.file_name().expect("a program has a name");
+        let built = PROGRAMS.iter().chain(CORPUS).map(Path::new);
+        for from in built.chain([Path::new(own)]).map(|name| profile.join(name)) {
             let name = from.file_name().expect("a program has a name");
-            fs::copy(from, programs.join(name))
+            fs::copy(&from, programs.join(name))
                 .unwrap_or_else(|error| panic!("{}: {error}: run tests/run", from.display()));
         }
         let checkout = package.parent().expect("tests are part of a checkout");
@@ -109,6 +110,8 @@ fn cloud_kernel(root: &Path) -> String {
     cloud.expect("deploy/target-root takes two flavours")
 }
 
+/// The hostile corpus, and the attacks that it starts.
+const CORPUS: &[&str] = &["hostile-corpus", "hostile-stap"];
 /// How much slower an emulated processor is, by the machine's own clock: that goes slowly too while
 /// others are busy on the real one.
 const SLOWNESS: u32 = 5;

@@ -152,6 +152,12 @@ fn servers_started_by_hand_have_the_groups_that_they_were_given() {
 
 #[test]
 #[ignore = "it takes minutes: tests/run --full"]
+fn the_corpus_is_contained_where_systemd_made_the_groups() {
+    holds_in_a_system("corpus", 3);
+}
+
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
 fn a_module_of_the_unit_runs_in_the_kernel_that_it_runs_on() {
     holds_in_a_system("compile", 3);
 }
