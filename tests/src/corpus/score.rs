@@ -1,6 +1,6 @@
 //! The score of several runs side by side, as Markdown for the documentation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -153,23 +153,25 @@ fn word(score: Score, family: &str) -> &'static str {
     }
 }
 
+/// Lists cases by what came of them.
 fn list(text: &mut String, column: &Column, score: Score, words: &str) {
-    let all: Vec<_> = column
-        .outcomes
-        .iter()
-        .filter(|one| one.score == score)
-        .collect();
-    if all.is_empty() {
-        return;
-    }
-    let (title, count) = (column.title, all.len());
-    write!(text, "\n{words}, {title} ({count}):\n\n").expect("memory takes everything");
+    let all = column.outcomes.iter().filter(|one| one.score == score);
+    let mut by_line: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for one in all {
         let line: String = one.line.chars().take(MAX_LINE).collect();
         // What an attacker got is not to become a part of the document.
         let line = line.replace(['`', '\n', '\r'], " ");
-        writeln!(text, "* {}: `{line}`", one.case).expect("memory takes everything");
+        by_line.entry(line).or_default().push(&one.case);
+    }
+    if by_line.is_empty() {
+        return;
+    }
+    let (title, count) = (column.title, by_line.values().map(Vec::len).sum::<usize>());
+    write!(text, "\n{words}, {title} ({count}):\n\n").expect("memory takes everything");
+    for (line, cases) in by_line {
+        let cases = cases.join(", ");
+        writeln!(text, "* `{line}`: {cases}").expect("memory takes everything");
     }
 }
 
-const MAX_LINE: usize = 120;
+const MAX_LINE: usize = 100;
