@@ -97,7 +97,7 @@ impl Stock {
         // Nothing has to be warmed, and nothing ends what takes too long.
         service.patience = match stap {
             Some(_) => Duration::from_secs(20),
-            None => Duration::from_secs(120),
+            None => Duration::from_secs(280),
         };
         Ok(service)
     }

@@ -47,7 +47,8 @@ pub(super) fn cases() -> Vec<Case> {
                 "script/x.stp",
                 format!("probe {} {{ exit() }}", vec!["begin"; 100_000].join(",")),
             )
-            .held(Guard::Limit("cpu"), "rc 0")
+            .held_as(Who::User, Guard::Limit("stdout"), "rc 0")
+            .held_as(Who::Root, Guard::Limit("stdout"), "'stdout'")
             .without_control("it costs seconds, which everybody may have")
             .case(),
         script("huge-array", memory)

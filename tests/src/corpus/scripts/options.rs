@@ -1,5 +1,7 @@
 //! Options and arguments that are somebody else's to give.
 
+use std::path::Path;
+
 use super::super::heard::Heard;
 use super::super::{Case, Field, Goal, Guard};
 use super::script::{Script, script};
@@ -113,11 +115,11 @@ const REFUSED: [Refused; 6] = [
     },
     Refused {
         name: "abbreviated-option",
-        goal: Goal::Reach("other hosts and sockets"),
-        arguments: &["--remot=unix:@secret@"],
-        says: "write the option in full",
+        goal: Goal::Write("files in a directory of the server"),
+        arguments: &["--tmpdi=@drawer@"],
+        says: "it names files of the server",
         lesson: "getopt_long takes abbreviations",
-        bare: &["--remot=unix:@secret@", "-e", PRINT],
+        bare: &["-p3", "--tmpdi=@drawer@", "-e", PRINT],
     },
     Refused {
         name: "directory-of-the-server",
@@ -125,7 +127,7 @@ const REFUSED: [Refused; 6] = [
         arguments: &["--tmpdir=@drawer@"],
         says: "it names files of the server",
         lesson: "",
-        bare: &["-p4", "--tmpdir=@drawer@", "-B", "CC=@thief@", "-e", PRINT],
+        bare: &["-p3", "--tmpdir=@drawer@", "-e", PRINT],
     },
 ];
 
@@ -134,7 +136,7 @@ fn refused(option: &Refused) -> Case {
     let script: Script = script(option.name, option.goal).ask(&arguments);
     script
         .lesson(option.lesson)
-        .wins(connects)
+        .wins(connects_or_writes)
         .held(own(), option.says)
         .bare(option.bare)
         .case()
@@ -151,11 +153,18 @@ fn preloads(_: &Field, heard: &Heard) -> Option<String> {
         .then(|| "the loader opens the file".to_owned())
 }
 
-fn connects(_: &Field, heard: &Heard) -> Option<String> {
-    heard
-        .stderr
-        .contains("error connecting to socket")
-        .then(|| "it connects".to_owned())
+fn connects_or_writes(field: &Field, heard: &Heard) -> Option<String> {
+    if heard.stderr.contains("error connecting to socket") {
+        return Some("it connects".to_owned());
+    }
+    let drawer = Path::new(field.named("drawer"));
+    let mut written = crate::lab::list(drawer);
+    written.retain(|name| name.starts_with("stap_"));
+    for file in &written {
+        // They are not to count for the next case.
+        std::fs::remove_file(drawer.join(file)).ok()?;
+    }
+    Some(format!("it writes {}", written.first()?))
 }
 
 /// What a stock server leaves when it is asked for a key.

@@ -226,6 +226,10 @@ fn attempted(
                 return Ok(Verdict::Escaped { how });
             }
         };
+        // What prepares the attack is refused.
+        if last.stderr.starts_with("Server: option") {
+            break;
+        }
         if last.is_silence() && !service.answers() {
             let how = "the server has died".to_owned();
             return Ok(Verdict::Escaped { how });

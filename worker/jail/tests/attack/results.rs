@@ -124,13 +124,14 @@ fn writer(results: &str) -> io::Result<()> {
         .map(drop)
 }
 
-/// Changes every byte of a file, again and again. It ends by itself, where nobody ends it.
+/// Changes every byte of a file, again and again, whether it is still there or not. It ends by itself,
+/// where nobody ends it.
 fn write_on(path: &str) -> io::Result<()> {
     let end = Instant::now() + Duration::from_secs(10);
     let (good, late) = (module("good"), module("late"));
     while Instant::now() < end {
         for content in [&late, &good] {
-            File::create(path)?.write_all(content)?;
+            drop(File::create(path).and_then(|mut file| file.write_all(content)));
         }
     }
     Ok(())
