@@ -1,6 +1,7 @@
 //! What the machine must be able to do. Absence of what `STAP_TEST_REQUIRE` names is a failure;
 //! absence of anything else skips the test, and says so where `tests/run` looks for it.
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,12 +25,8 @@ const STOCK: &str = "STAP_TEST_STOCK";
 #[expect(clippy::print_stderr, reason = "a skip must be seen by the person")]
 pub fn met(feature: &str, absent: Option<String>) -> bool {
     let Some(reason) = absent else { return true };
-    let required = std::env::var(REQUIRED).unwrap_or_default();
-    let named = required
-        .split(',')
-        .any(|name| name == feature || name == "all");
     assert!(
-        !named,
+        !is_required(feature),
         "{feature} is required by {REQUIRED} and absent: {reason}"
     );
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
@@ -43,6 +40,23 @@ pub fn met(feature: &str, absent: Option<String>) -> bool {
         writeln!(file, "{test}: needs {feature}: {reason}").expect("tests/run made it");
     }
     false
+}
+
+/// Whether the absence of a feature is a failure.
+#[must_use]
+pub fn is_required(feature: &str) -> bool {
+    let required = std::env::var(REQUIRED).unwrap_or_default();
+    required
+        .split(',')
+        .any(|name| name == feature || name == "all")
+}
+
+/// What a program needs that looks for these things by itself: names of variables, and their values.
+#[must_use]
+pub fn handed_on() -> Vec<(&'static str, OsString)> {
+    let names = [TARGET_ROOT, STOCK, REQUIRED];
+    let known = names.map(|name| Some((name, std::env::var_os(name)?)));
+    known.into_iter().flatten().collect()
 }
 
 /// The distribution root that the end-to-end tests compile in, when one was named.

@@ -110,7 +110,7 @@ impl Field {
     ) -> anyhow::Result<Service> {
         if self.situation.against == Against::Stock {
             let why = "it is about parts of a server that only ours has";
-            return Err(Lacking(why.to_owned()).into());
+            return Err(Lacking::of_server(why).into());
         }
         let start = Start {
             policy: service::policy(self.situation.who, changes),

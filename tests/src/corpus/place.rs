@@ -34,7 +34,7 @@ impl Place {
         }
         if !Path::new(TARGET_ROOT).exists() {
             let why = "there is no target root (deploy/target-root, STAP_TEST_ROOT)";
-            return Err(Lacking(why.to_owned()).into());
+            return Err(Lacking::of_machine("target-root", why).into());
         }
         let warm = Warm::bring(situation)?;
         let root = format!("--root={TARGET_ROOT}");

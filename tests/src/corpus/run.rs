@@ -101,7 +101,8 @@ fn judged(case: &Case, field: &Field) -> Outcome {
         line,
     };
     match (case.attempt)(field) {
-        Err(error) if error.is::<Lacking>() => outcome(Score::Inapplicable, error.to_string()),
+        Err(error) if is_excused(&error) => outcome(Score::Inapplicable, error.to_string()),
+        Err(error) if error.is::<Lacking>() => outcome(Score::Broken, required(&error)),
         Err(error) if error.is::<NoAnswer>() && field.situation.against == Against::Stock => {
             field.place.give_up();
             outcome(Score::Escaped, error.to_string())
@@ -115,6 +116,16 @@ fn judged(case: &Case, field: &Field) -> Outcome {
         Ok(Verdict::Inapplicable { why }) => outcome(Score::Inapplicable, why),
         Ok(Verdict::Contained { reason }) => held(case, field, &reason),
     }
+}
+
+/// Whether it is about something that need not be here.
+fn is_excused(error: &anyhow::Error) -> bool {
+    let lacking = error.downcast_ref::<Lacking>();
+    lacking.is_some_and(|lacking| !lacking.is_required())
+}
+
+fn required(error: &anyhow::Error) -> String {
+    format!("it is required, and could not be tried: {error}")
 }
 
 /// An attack that was held counts only for the expected reason, and if it works otherwise.
@@ -145,7 +156,7 @@ fn held(case: &Case, field: &Field, reason: &str) -> Outcome {
         Ok(Control::Failed { why }) => {
             outcome(Score::Broken, false, format!("{reason}; still held {why}"))
         }
-        Err(error) if error.is::<Lacking>() => {
+        Err(error) if is_excused(&error) => {
             let line = format!("{reason}; no control here: {error}");
             outcome(Score::Contained, false, line)
         }

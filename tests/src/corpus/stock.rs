@@ -21,6 +21,7 @@ use rustix::process::Signal;
 use super::service::{SECRET, Service};
 use super::{Against, Situation};
 use crate::process::{self, Process};
+use crate::requirement;
 use crate::world::{PATH, STOCK, TARGET_ROOT, WARM};
 
 /// The mounted root and the server's home in it.
@@ -35,9 +36,37 @@ pub struct Stock {
     resident: Option<Child>,
 }
 
-/// Something that this machine or this run does not have.
+/// Something that this machine or this server does not have.
 #[derive(Debug)]
-pub struct Lacking(pub String);
+pub struct Lacking {
+    /// Its name where tests say what they require; none for a part that a server has or has not.
+    feature: Option<&'static str>,
+    why: String,
+}
+
+impl Lacking {
+    /// Something that can be brought to this machine; see [`requirement`].
+    pub fn of_machine(feature: &'static str, why: &str) -> Self {
+        Self {
+            feature: Some(feature),
+            why: why.to_owned(),
+        }
+    }
+
+    /// A part that this server does not have.
+    pub fn of_server(why: &str) -> Self {
+        Self {
+            feature: None,
+            why: why.to_owned(),
+        }
+    }
+
+    /// Whether whoever runs this relies on its being there.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        self.feature.is_some_and(requirement::is_required)
+    }
+}
 
 impl Stock {
     /// Mounts the root, and gives the server what stap finds out once for each kernel.
@@ -47,7 +76,7 @@ impl Stock {
     pub fn lay_out(situation: &Situation) -> anyhow::Result<Self> {
         if !Path::new(STOCK).exists() || !Path::new(TARGET_ROOT).exists() {
             let why = "no stock server was unpacked (tests/stock-server, STAP_TEST_STOCK)";
-            return Err(Lacking(why.to_owned()).into());
+            return Err(Lacking::of_machine("stock", why).into());
         }
         let place = |name: &str| situation.scratch.join(name);
         let mut stock = Self {
@@ -248,7 +277,7 @@ impl Drop for Stock {
 
 impl fmt::Display for Lacking {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.why)
     }
 }
 
