@@ -1,7 +1,10 @@
 //! Gives up everything but reading keys.
 //!
-//! The order is the coordinator's: capabilities first, then what can never be taken back. The user stays
-//! the one who owns the keys.
+//! The order is the coordinator's: capabilities first, then what can never be taken back, and the filter
+//! of system calls last, because it forbids what the others need. The user stays the one who owns the
+//! keys.
+
+mod calls;
 
 use std::path::Path;
 
@@ -39,7 +42,10 @@ pub(crate) fn confine(database: &Path) -> Result<String, String> {
     let readable = [Some(database), place.as_deref()];
     let landlock = restrict(readable.into_iter().flatten())
         .map_err(|error| failed("restrict itself with Landlock")(&error))?;
-    Ok(format!("no capabilities, no_new_privs, {landlock}"))
+    let calls = calls::restrict().map_err(|error| failed("filter its system calls")(&error))?;
+    Ok(format!(
+        "no capabilities, no_new_privs, {landlock}, {calls}"
+    ))
 }
 
 /// Leaves reading below these directories, and nothing else of files and networks.

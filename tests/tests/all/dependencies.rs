@@ -37,7 +37,7 @@ const OURS: &[(&str, &[&str])] = &[
     ),
     (
         "stap-signer",
-        &["stap-protocol", "stap-policy", "stap-certs"],
+        &["stap-protocol", "stap-policy", "stap-certs", "stap-filter"],
     ),
     (
         "stap-tests",

@@ -94,6 +94,7 @@ fn the_signer_reads_keys_and_can_do_nothing_else() {
         let status = fs::read_to_string(format!("/proc/{}/status", signer.pid)).unwrap();
         for line in [
             "NoNewPrivs:\t1",
+            "Seccomp:\t2",
             "CapEff:\t0000000000000000",
             "CapPrm:\t0000000000000000",
             "Threads:\t1",
