@@ -1,17 +1,7 @@
-//! Runs the hostile corpus; see the library's `corpus`.
+//! Runs the hostile corpus; see the library's `corpus`, and `--help`.
 //!
-//! ```text
-//! hostile-corpus [--as root|user|delegated|both|all] [--against ours|stock] [--only NAME|FAMILY]... [--here [--programs DIR]]
-//! hostile-corpus --score FILE
-//! hostile-corpus --table FILE
-//! ```
-//!
-//! One line for each case while it runs; the exit status is 0 only if every case is contained for the
-//! expected reason, every control succeeded, nothing is left and a good job is still served. It needs
-//! root. It makes a lab for itself; with `--here` it runs in the world that it finds, such as a guest
-//! that is its own. `--table` writes the corpus into the documentation and runs nothing. `--score` runs
-//! it against our server, as root and as a user, and against the stock one, and writes the score side by
-//! side into the documentation; the exit status is only about ours then.
+//! It makes a lab for itself; with `--here` it runs in the world that it finds, such as a guest that is
+//! its own.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the score is the result")]
 
@@ -38,6 +28,10 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(play(words));
     }
     let options = Options::parse(words)?;
+    if options.help {
+        print!("{}", options::MANUAL);
+        return Ok(ExitCode::SUCCESS);
+    }
     let cases = corpus::all();
     if let Some(file) = &options.table {
         let text = std::fs::read_to_string(file)?;
