@@ -9,11 +9,10 @@ use stap_jail::layer::{HeldLayer, Layer};
 use stap_jail::report::{Event, JobEnd, TreeUsage};
 use stap_policy::{Limits, OnFlood};
 use stap_protocol::job::Usage;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
-use super::filled::{Filled, LOOK};
+use super::filled::Filled;
 use super::output::Floods;
 use super::stop::Remains;
 use super::{End, Fault, Limit, Room};
@@ -51,8 +50,7 @@ impl Watch<'_> {
         let kills_floods = self.limits.on_flood == OnFlood::Kill;
         let mut holds = false;
         let mut tick = tokio::time::interval(CPU_CHECK);
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = tokio::time::Instant::now();
         let (mut workspace, mut filled) = (None, Filled::default());
         let (end, usage) = loop {
             // Every branch only waits; none loses anything when another one wins.
@@ -76,9 +74,10 @@ impl Watch<'_> {
                 _ = tick.tick() => if self.is_over_cpu() {
                     break by_us(End::Limit(Limit::Cpu));
                 },
-                _ = look.tick() => if let Some(workspace) = &workspace {
-                    filled.look(workspace);
-                },
+                () = tokio::time::sleep_until(look), if workspace.is_some() => {
+                    let pause = workspace.as_ref().map(|workspace| filled.look(workspace));
+                    look = tokio::time::Instant::now() + pause.unwrap_or_default();
+                }
             }
         };
         Ok(Seen {
