@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::command::Invocation;
 use crate::process;
-use crate::requirement;
+use crate::requirement::{self, Peer};
 use crate::wait;
 use crate::world::{self, Sources};
 
@@ -31,13 +31,26 @@ const NEW_WORLD: &str = "--mount --net --pid --uts --ipc --fork --kill-child --m
 ///
 /// # Panics
 /// When the body does, or when it leaves something behind.
+pub fn inside<F: FnOnce(&Lab)>(body: F) {
+    test_inside(sources, body);
+}
+
+/// The same where the stock SystemTap of some release takes the place of the target root and its stock server. What is
+/// kept from lab to lab is kept apart.
+///
+/// # Panics
+/// As [`inside`].
+pub fn inside_with<F: FnOnce(&Lab)>(peer: &Peer, body: F) {
+    test_inside(|| sources_with(peer), body);
+}
+
 #[expect(
     clippy::print_stdout,
     reason = "the outer half of the test looks for it"
 )]
-pub fn inside<F: FnOnce(&Lab)>(body: F) {
+fn test_inside<F: FnOnce(&Lab)>(sources: impl FnOnce() -> Sources, body: F) {
     if std::env::var_os(crate::init::INSIDE).is_none() {
-        return start_inside(&test_name::<F>());
+        return start_inside(&test_name::<F>(), &sources());
     }
     Lab::run(body);
     println!("\n{FINISHED}");
@@ -53,7 +66,8 @@ pub fn program_inside(body: impl FnOnce(&Lab)) -> ExitCode {
         Lab::run(body);
         return ExitCode::SUCCESS;
     }
-    let status = entering().args(std::env::args_os().skip(1)).status();
+    let mut inner = entering(&sources());
+    let status = inner.args(std::env::args_os().skip(1)).status();
     let status = status.expect("unshare is part of util-linux");
     ExitCode::from(u8::from(!status.success()))
 }
@@ -67,7 +81,7 @@ fn test_name<F>() -> String {
 }
 
 /// A command that runs this program in a new world; its arguments are missing.
-fn entering() -> Command {
+fn entering(sources: &Sources) -> Command {
     assert!(
         rustix::process::geteuid().is_root(),
         "the lab needs root: run tests/run as root"
@@ -76,13 +90,13 @@ fn entering() -> Command {
     command
         .args(NEW_WORLD.split(' '))
         .args([enter_program().as_os_str(), world::TEST.as_ref()])
-        .envs(sources().to_environment());
+        .envs(sources.to_environment());
     command
 }
 
 /// Starts this test in a new world and reports what came of it.
-fn start_inside(test: &str) {
-    let output = entering()
+fn start_inside(test: &str, sources: &Sources) {
+    let output = entering(sources)
         .args(["--exact", test, "--nocapture"])
         .output()
         .expect("unshare is part of util-linux");
@@ -111,6 +125,18 @@ fn sources() -> Sources {
         target_root: requirement::target_root(),
         stock: requirement::stock(),
         test,
+    }
+}
+
+fn sources_with(peer: &Peer) -> Sources {
+    let sources = sources();
+    let warm = sources.warm.join(peer.suite());
+    fs::create_dir_all(&warm).expect("cargo's own directory is writable");
+    Sources {
+        warm,
+        target_root: Some(peer.root.clone()),
+        stock: Some(peer.server.clone()),
+        ..sources
     }
 }
 

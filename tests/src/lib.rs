@@ -13,6 +13,7 @@ pub mod command;
 pub mod corpus;
 pub mod finished;
 pub mod init;
+pub mod interop;
 pub mod lab;
 pub mod mdns;
 pub mod peer;

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Names what must not be skipped, separated by commas; `all` is everything.
 const REQUIRED: &str = "STAP_TEST_REQUIRE";
@@ -16,6 +16,8 @@ const TARGET_ROOT: &str = "STAP_TEST_ROOT";
 const SYSTEM_ROOT: &str = "STAP_TEST_SYSTEM_ROOT";
 /// The unpacked stock compile server of that root's release; see `tests/stock-server`.
 const STOCK: &str = "STAP_TEST_STOCK";
+/// The same two of other releases, `ROOT=SERVER`, separated by colons; see `tests/run`.
+const PEERS: &str = "STAP_TEST_PEERS";
 
 /// Returns whether a test that needs `feature` may go on. If not, the skip is recorded with the
 /// reason that `absent` gives.
@@ -94,4 +96,57 @@ pub fn look_for_stock() {
         "stock",
         absent.then(|| format!("{STOCK} names no unpacked server")),
     );
+}
+
+/// Stock SystemTap of one release, unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// A root with stap; its last name is the release's.
+    pub root: PathBuf,
+    /// The packages of its compile server.
+    pub server: PathBuf,
+}
+
+impl Peer {
+    /// Debian's name for the release.
+    #[must_use]
+    pub fn suite(&self) -> &str {
+        let name = self.root.file_name().and_then(|name| name.to_str());
+        name.unwrap_or_default()
+    }
+
+    fn parse(pair: &str) -> Option<Self> {
+        let (root, server) = pair.split_once('=')?;
+        let are_absolute = [root, server]
+            .iter()
+            .all(|path| Path::new(path).is_absolute());
+        are_absolute.then(|| Self {
+            root: root.into(),
+            server: server.into(),
+        })
+    }
+}
+
+/// Stock SystemTap of every release that was named, that of the target root first.
+///
+/// # Panics
+/// When the variable cannot be meant.
+#[must_use]
+pub fn peers() -> Vec<Peer> {
+    let own = target_root().zip(stock());
+    let own = own.map(|(root, server)| Peer { root, server });
+    let named = std::env::var(PEERS).unwrap_or_default();
+    let others = named.split(':').filter(|pair| !pair.is_empty());
+    let parsed = |pair| Peer::parse(pair).unwrap_or_else(|| panic!("{PEERS} has {pair:?}"));
+    own.into_iter().chain(others.map(parsed)).collect()
+}
+
+/// Stock SystemTap of a release, recording the skip where it is not there.
+#[must_use]
+pub fn peer(suite: &str) -> Option<Peer> {
+    let found = peers().into_iter().find(|peer| peer.suite() == suite);
+    let absent = found.is_none();
+    let reason = || format!("neither {TARGET_ROOT} and {STOCK} nor {PEERS} name that of {suite}");
+    met("peers", absent.then(reason));
+    found
 }

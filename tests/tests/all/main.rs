@@ -20,6 +20,8 @@ mod guest;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod lies;
 #[cfg(test)]
 mod listing;
