@@ -121,13 +121,18 @@ fn replies() -> impl Strategy<Value = Reply> {
 /// Unpacks an archive with Info-ZIP's `unzip`, which is what stock clients and servers run. Any
 /// warning of its is fatal to them, so it is to us. `-^` keeps control characters in names.
 fn unzipped(package: &[u8]) -> TempDir {
+    unzipped_in(package, "C.UTF-8")
+}
+
+/// The same in a locale of the peer's.
+fn unzipped_in(package: &[u8], locale: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("package.zip");
     std::fs::write(&path, package).unwrap();
     let unzip = Command::new("unzip")
         .args(["-qq", "-^", "package.zip", "-d", "content"])
         .current_dir(&directory)
-        .env("LC_ALL", "C.UTF-8")
+        .env("LC_ALL", locale)
         .output()
         .expect("unzip is installed; tests/run installs it");
     let said = String::from_utf8_lossy(&unzip.stderr);
@@ -191,4 +196,34 @@ fn a_refusal_is_a_complete_reply() {
         unzipped.path().join("content/stap000000").is_dir(),
         "stock clients expect the directory"
     );
+}
+
+/// `unzip` translates a name that is marked as UTF-8 into the character set of its locale, but only where
+/// a member has an extra field: a server in the C locale would then have `#U00e9.stp` for `é.stp`. Our
+/// archives have none.
+#[test]
+fn names_keep_their_bytes_in_every_locale_of_the_peer() {
+    let names = ["script/é.stp", "script/日本.stp", "tapset/home/ä ö/ü.stp"];
+    let mut paths: Vec<_> = names.map(|name| RelativePath::new(name).unwrap()).into();
+    paths.push(RelativePath::new(*b"script/latin-\xe9.stp").unwrap());
+    let files = paths.iter().map(|path| InputFile {
+        path: path.clone(),
+        content: path.as_bytes().to_vec(),
+    });
+    let target = SysInfo::parse(b"sysinfo: 6.1 x86_64").unwrap();
+    let request = Request::new(request::Parts {
+        files: files.collect(),
+        ..request::Parts::new(target, Vec::new())
+    });
+    let package = request.unwrap().encode();
+    for locale in ["C", "C.UTF-8", "POSIX"] {
+        let unzipped = unzipped_in(&package, locale);
+        for path in &paths {
+            assert_eq!(
+                read(&unzipped, path.as_bytes()),
+                path.as_bytes(),
+                "{locale}: {path}"
+            );
+        }
+    }
 }
