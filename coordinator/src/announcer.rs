@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use mdns_sd::{Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo, TxtProperty};
+use mdns_sd::{
+    IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo, TxtProperty,
+};
 use stap_protocol::announcement::{Announcement, SERVICE_TYPE};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -32,17 +34,17 @@ pub enum AnnounceError {
     Unheard(Duration),
 }
 
-/// A running responder that announces nothing yet.
+/// Running responders that announce nothing yet.
 #[derive(Debug)]
 pub struct Announcer {
-    responder: Responder,
+    responders: [Responder; 2],
     observer: Observer,
 }
 
 /// The announcements of one server.
 #[derive(Debug)]
 pub struct Announced {
-    responder: Responder,
+    responders: [Responder; 2],
     host: Host,
     port: u16,
     names: Vec<String>,
@@ -55,7 +57,10 @@ impl Announcer {
     /// When there is no way to send and hear multicast.
     pub fn start() -> Result<Self, AnnounceError> {
         Ok(Self {
-            responder: Responder::start()?,
+            responders: [
+                Responder::without(IfKind::IPv6)?,
+                Responder::without(IfKind::IPv4)?,
+            ],
             observer: Observer::start()?,
         })
     }
@@ -73,7 +78,7 @@ impl Announcer {
         let taken = self.observer.names_in_use().await;
         let names = host.instance_names(announcements.len(), &taken);
         let announced = Announced {
-            responder: self.responder,
+            responders: self.responders,
             host,
             port,
             names,
@@ -113,7 +118,10 @@ impl Announced {
                 self.port,
                 properties,
             )?;
-            self.responder.0.register(info.enable_addr_auto())?;
+            let info = info.enable_addr_auto();
+            for responder in &self.responders {
+                responder.0.register(info.clone())?;
+            }
         }
         Ok(())
     }
@@ -129,18 +137,17 @@ impl Announced {
     /// Says goodbye on every interface, for at most [`GOODBYE`].
     pub async fn withdraw(self) {
         let deadline = Instant::now() + GOODBYE;
+        let domain = service_domain();
         for name in &self.names {
-            let goodbye = self.responder.0.unregister(&format!(
-                "{}.{}",
-                name::escaped(name),
-                service_domain()
-            ));
-            if let Ok(status) = goodbye
-                && timeout_at(deadline, status.recv_async()).await.is_err()
-            {
-                tracing::warn!(
-                    "the network may list this server for a while, as it did not take the goodbye in time"
-                );
+            let fullname = format!("{}.{domain}", name::escaped(name));
+            for responder in &self.responders {
+                if let Ok(status) = responder.0.unregister(&fullname)
+                    && timeout_at(deadline, status.recv_async()).await.is_err()
+                {
+                    tracing::warn!(
+                        "the network may list this server for a while, as it did not take the goodbye in time"
+                    );
+                }
             }
         }
     }
@@ -215,6 +222,14 @@ struct Responder(ServiceDaemon);
 impl Responder {
     fn start() -> Result<Self, AnnounceError> {
         Ok(Self(ServiceDaemon::new()?))
+    }
+
+    /// One that speaks the other protocol only, and tells the addresses of that protocol only. Who is
+    /// asked by IPv6 is not to answer with an IPv4 address, which stock clients would take for `::`.
+    fn without(protocol: IfKind) -> Result<Self, AnnounceError> {
+        let responder = Self::start()?;
+        responder.0.disable_interface(protocol)?;
+        Ok(responder)
     }
 }
 
