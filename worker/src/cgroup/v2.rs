@@ -180,8 +180,8 @@ impl Candidate {
     }
 }
 
-/// Moves the coordinator and this process out of the way, with `stap-start-server`, which waits for
-/// them; and in a group that systemd marked whoever else is there, such as the shell in which somebody
+/// Moves the coordinator and this process out of the way, with what else the coordinator has started,
+/// such as the signer, and `stap-start-server`, which waits for them; and in a group that systemd marked whoever else is there, such as the shell in which somebody
 /// started all this. Elsewhere strangers stay: nobody said that the group is ours to arrange.
 fn leave_for_leaf(group: &Path, is_marked: bool, traces: &mut Traces) -> Result<(), CgroupError> {
     let leaf = group.join(LEAF);
@@ -199,7 +199,7 @@ fn leave_for_leaf(group: &Path, is_marked: bool, traces: &mut Traces) -> Result<
         file::enter(&leaf, process)?;
         traces.moved(group, process);
     }
-    let may_move = |process| is_marked || is_starter(process);
+    let may_move = |process| is_marked || is_sibling(process) || is_starter(process);
     clear_out(group, &leaf, may_move, traces)?;
     let strangers = file::members(group)?;
     if strangers.is_empty() {
@@ -236,6 +236,20 @@ fn clear_out(
         }
     }
     Ok(())
+}
+
+/// Whether a process was started by the coordinator, as this one was. Its program cannot be asked for: the
+/// signer is hidden from its own user.
+fn is_sibling(process: Pid) -> bool {
+    let coordinator = rustix::process::getppid().filter(|parent| !parent.is_init());
+    coordinator.is_some() && parent(process) == coordinator
+}
+
+fn parent(process: Pid) -> Option<Pid> {
+    let path = format!("/proc/{}/status", process.as_raw_nonzero());
+    let status = std::fs::read_to_string(path).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    Pid::from_raw(line.trim().parse().ok()?)
 }
 
 /// Whether a process is our program that starts servers and waits until they serve.

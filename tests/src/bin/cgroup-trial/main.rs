@@ -33,9 +33,14 @@ fn main() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Starts a worker and waits for it, as the real coordinator does. The driver has to move it too.
+/// Starts a worker and waits for it, as the real coordinator does, and another process before it, as the
+/// coordinator does with the signer. The driver has to move them too.
 fn coordinate(expected: &str) -> anyhow::Result<ExitCode> {
-    let status = own_program()?.args([WORK, expected]).status()?;
+    let mut signer = own_program()?.arg(victim::HOLD).spawn()?;
+    let status = own_program()?.args([WORK, expected]).status();
+    signer.kill()?;
+    signer.wait()?;
+    let status = status?;
     let code = status.code().context("the worker was killed")?;
     Ok(u8::try_from(code)?.into())
 }
