@@ -66,9 +66,13 @@ impl Server {
     /// When it does not come to that.
     #[must_use]
     pub fn logging(pid: i32, log: PathBuf) -> Self {
-        let port = wait::until("the log names the port", || {
-            port_in(&fs::read_to_string(&log).ok()?)
+        let (mut port, mut said) = (None, String::new());
+        wait::within_patience(|| {
+            said = fs::read_to_string(&log).unwrap_or_default();
+            port = port_in(&said);
+            port.is_some()
         });
+        let port = port.unwrap_or_else(|| panic!("the log names no port: {said}"));
         Self { pid, port, log }
     }
 
