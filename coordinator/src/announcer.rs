@@ -8,10 +8,13 @@ mod name;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use mdns_sd::{
-    IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo, TxtProperty,
+    DaemonEvent, IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo,
+    TxtProperty,
 };
 use stap_protocol::announcement::{Announcement, SERVICE_TYPE};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -45,9 +48,14 @@ pub struct Announcer {
 #[derive(Debug)]
 pub struct Announced {
     responders: [Responder; 2],
+    /// What each of them tells about itself.
+    monitors: Vec<Receiver<DaemonEvent>>,
     host: Host,
     port: u16,
     names: Vec<String>,
+    /// Names that others had, now or before.
+    taken: BTreeSet<String>,
+    renamings: usize,
 }
 
 impl Announcer {
@@ -77,11 +85,18 @@ impl Announcer {
     ) -> Result<Announced, AnnounceError> {
         let taken = self.observer.names_in_use().await;
         let names = host.instance_names(announcements.len(), &taken);
+        let monitors = self
+            .responders
+            .iter()
+            .map(|responder| responder.0.monitor());
         let announced = Announced {
+            monitors: monitors.collect::<Result<_, _>>()?,
             responders: self.responders,
             host,
             port,
             names,
+            taken,
+            renamings: 0,
         };
         announced.publish(announcements)?;
         let heard = self.observer.hears(&announced).await;
@@ -94,9 +109,11 @@ impl Announcer {
 }
 
 impl Announced {
-    /// The names of the instances, as browsers show them.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+    /// Logs the names of the instances in the words that test-suites look for.
+    pub fn log(&self) {
+        for name in &self.names {
+            tracing::info!("Adding Avahi service '{name}'");
+        }
     }
 
     /// Replaces what is announced, after a new certificate was made.
@@ -126,6 +143,58 @@ impl Announced {
         Ok(())
     }
 
+    /// Waits until another server turns out to have one of our names: two of one name may start at the
+    /// same moment, or their networks are joined later. Who announces nothing waits for ever. Cancelling it
+    /// loses nothing.
+    pub async fn name_taken(announced: Option<&Self>) {
+        let Some(announced) = announced.filter(|announced| announced.renamings < MOST_RENAMINGS)
+        else {
+            return std::future::pending().await;
+        };
+        // A responder also goes on with names that were given up meanwhile.
+        let ours = announced.fullnames();
+        loop {
+            let events = announced.monitors.iter().map(Receiver::recv_async);
+            match select_all(events).await {
+                (Ok(DaemonEvent::NameChange(change)), ..) if ours.contains(&change.original) => {
+                    return;
+                }
+                (Ok(_), ..) => {}
+                (Err(_), ..) => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// Announces the same under other names. The responder has found free ones already, but on each
+    /// interface for itself, and who is on two of them would take one server for another. The other server
+    /// may be looking for a name, too, so the number is left to chance.
+    ///
+    /// # Errors
+    /// When the responder is gone.
+    pub fn rename(&mut self, announcements: &[Announcement]) -> Result<(), AnnounceError> {
+        for fullname in self.fullnames() {
+            for responder in &self.responders {
+                drop(responder.0.unregister(&fullname)?);
+            }
+        }
+        let chance = RandomState::new().hash_one(self.port);
+        let number = FIRST_NUMBER + usize::from(chance.to_le_bytes()[0]) % NUMBERS;
+        // Two hosts of one name are the likeliest reason.
+        self.host.rename(number);
+        self.renamings += 1;
+        self.taken.extend(self.names.drain(..));
+        self.names = self
+            .host
+            .instance_names_from(number, announcements.len(), &self.taken);
+        self.publish(announcements)
+    }
+
+    fn fullnames(&self) -> Vec<String> {
+        let domain = service_domain();
+        let fullname = |name: &String| format!("{}.{domain}", name::escaped(name));
+        self.names.iter().map(fullname).collect()
+    }
+
     /// Also when the responder had to change a name because somebody took it at the same moment.
     fn contains(&self, service: &ResolvedService) -> bool {
         let name = name::instance_of(&service.fullname, &service_domain()).unwrap_or_default();
@@ -137,9 +206,7 @@ impl Announced {
     /// Says goodbye on every interface, for at most [`GOODBYE`].
     pub async fn withdraw(self) {
         let deadline = Instant::now() + GOODBYE;
-        let domain = service_domain();
-        for name in &self.names {
-            let fullname = format!("{}.{domain}", name::escaped(name));
+        for fullname in self.fullnames() {
             for responder in &self.responders {
                 if let Ok(status) = responder.0.unregister(&fullname)
                     && timeout_at(deadline, status.recv_async()).await.is_err()
@@ -260,6 +327,12 @@ const MOST_NAMES: usize = 4096;
 /// How long each interface takes to find out that nobody else has our names: a random wait of up to
 /// 250 ms, then three probes 250 ms apart (RFC 6762 8.1).
 const PROBING: Duration = Duration::from_millis(1250);
+/// Where a server looks for a free number when it had to give up its name.
+const FIRST_NUMBER: usize = 2;
+const NUMBERS: usize = 32;
+/// How often it does. Who still has no name of its own then may be in conflict with itself, by way of two
+/// interfaces on one link.
+const MOST_RENAMINGS: usize = 4;
 /// How long an announcement may take until it is heard.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long a goodbye may take.

@@ -227,9 +227,7 @@ impl House {
         let announced = Announcer::start()?
             .announce(host, port, &announcements)
             .await?;
-        for name in announced.names() {
-            tracing::info!("Adding Avahi service '{name}'");
-        }
+        announced.log();
         self.announced = Some(announced);
         Ok(())
     }
@@ -247,6 +245,7 @@ impl House {
                     self.certificate.renew_if_due(self.announced.as_ref(), &self.sessions.catalogue);
                 }
                 Ok(()) = self.keys.changed() => self.announce_keys(),
+                () = Announced::name_taken(self.announced.as_ref()) => self.rename(),
                 (seat, (socket, address)) = async { (self.seats.free().await, accept(&self.listener).await) } => {
                     let peer = self.peer(&socket, address);
                     let seat = self.seats.take(seat, peer);
@@ -256,6 +255,19 @@ impl House {
                         served.notify_one();
                     });
                 }
+            }
+        }
+    }
+
+    fn rename(&mut self) {
+        let Some(announced) = &mut self.announced else {
+            return;
+        };
+        let announcements = self.certificate.announcements(&self.sessions.catalogue);
+        match announced.rename(&announcements) {
+            Ok(()) => announced.log(),
+            Err(error) => {
+                tracing::error!(%error, "this server is not announced any more; restart it");
             }
         }
     }

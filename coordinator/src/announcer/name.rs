@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     nodename: String,
+    label: String,
     domain_name: String,
 }
 
@@ -21,6 +22,7 @@ impl Host {
         let label = if label.is_empty() { "localhost" } else { label };
         Self {
             domain_name: format!("{}.local.", cut(label, LONGEST_LABEL)),
+            label: label.to_owned(),
             nodename,
         }
     }
@@ -31,10 +33,27 @@ impl Host {
         &self.domain_name
     }
 
+    /// Publishes addresses under a name with this number from now on.
+    pub(super) fn rename(&mut self, number: usize) {
+        let suffix = format!("-{number}");
+        let label = cut(&self.label, LONGEST_LABEL - suffix.len());
+        self.domain_name = format!("{label}{suffix}.local.");
+    }
+
     /// `count` instance names that are not in `taken`, told apart by ` #2`, ` #3` and so on.
     #[must_use]
     pub fn instance_names(&self, count: usize, taken: &BTreeSet<String>) -> Vec<String> {
-        (1..)
+        self.instance_names_from(1, count, taken)
+    }
+
+    /// The same with other numbers: `first` and more.
+    pub(super) fn instance_names_from(
+        &self,
+        first: usize,
+        count: usize,
+        taken: &BTreeSet<String>,
+    ) -> Vec<String> {
+        (first..)
             .map(|number| self.instance_name(number))
             .filter(|name| !taken.contains(name))
             .take(count)
@@ -106,6 +125,19 @@ mod tests {
             "box.local."
         );
         assert_eq!(Host::from_nodename("").domain_name(), "localhost.local.");
+    }
+
+    #[test]
+    fn a_host_whose_name_is_taken_gets_a_number() {
+        let mut host = Host::from_nodename(&"n".repeat(64));
+        host.rename(17);
+        let label = host.domain_name().strip_suffix(".local.").unwrap();
+        assert!(
+            label.len() == LONGEST_LABEL && label.ends_with("n-17"),
+            "{label}"
+        );
+        let names = host.instance_names_from(17, 1, &BTreeSet::new());
+        assert!(names[0].ends_with("n #17"), "{names:?}");
     }
 
     #[test]
