@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::finished::Finished;
+use crate::host::Host;
 use crate::wait;
 
 /// How long a command may take before the test fails with its name and what it said.
@@ -29,6 +30,7 @@ pub struct Invocation {
     input: Option<Vec<u8>>,
     own_group: bool,
     deadline: Duration,
+    host: Option<Host>,
 }
 
 impl Invocation {
@@ -43,6 +45,7 @@ impl Invocation {
             input: None,
             own_group: false,
             deadline: DEADLINE,
+            host: None,
         }
     }
 
@@ -85,6 +88,13 @@ impl Invocation {
         self
     }
 
+    /// Runs it on a host of the lab.
+    #[must_use]
+    pub fn on(mut self, host: Host) -> Self {
+        self.host = Some(host);
+        self
+    }
+
     /// Runs it in a directory.
     #[must_use]
     pub fn directory(mut self, directory: impl AsRef<Path>) -> Self {
@@ -124,13 +134,11 @@ impl Invocation {
     /// When it cannot be started.
     pub fn start(self) -> Running {
         let line = self.line();
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command
             .args(&self.arguments)
             .env_clear()
-            .envs(self.environment);
-        command
-            .current_dir(&self.directory)
+            .envs(self.environment)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command.stdin(if self.input.is_some() {
@@ -138,9 +146,6 @@ impl Invocation {
         } else {
             Stdio::null()
         });
-        if let Some(id) = self.identity {
-            command.uid(id).gid(id);
-        }
         if self.own_group {
             command.process_group(0);
         }
@@ -157,6 +162,23 @@ impl Invocation {
             child,
             line,
         }
+    }
+
+    /// The program where and as whom it is to run, still without its arguments.
+    fn command(&self) -> Command {
+        let host = self.host.as_ref();
+        let entrance = host.and_then(|host| host.entrance(self.identity, &self.directory));
+        if let Some([enter, options @ ..]) = entrance.as_deref() {
+            let mut command = Command::new(enter);
+            command.args(options).arg(&self.program);
+            return command;
+        }
+        let mut command = Command::new(&self.program);
+        command.current_dir(&self.directory);
+        if let Some(id) = self.identity {
+            command.uid(id).gid(id);
+        }
+        command
     }
 
     /// What a person would type, for messages.

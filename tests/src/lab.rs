@@ -230,6 +230,7 @@ impl Lab {
             process::signal(server.pid, Signal::TERM);
         }
         crate::mdns::stop_foreign_daemons();
+        crate::host::remove_second();
         wait::until("nothing runs any more", || {
             process::strangers().is_empty().then_some(())
         });

@@ -12,6 +12,7 @@ pub mod archive;
 pub mod command;
 pub mod corpus;
 pub mod finished;
+pub mod host;
 pub mod init;
 pub mod interop;
 pub mod lab;

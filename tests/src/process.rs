@@ -83,6 +83,12 @@ pub fn named(name: &str) -> Vec<Process> {
         .collect()
 }
 
+/// Which network stack a process has, or this one; `None` when it has ended.
+pub(crate) fn network(pid: Option<i32>) -> Option<PathBuf> {
+    let process = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    fs::read_link(format!("/proc/{process}/ns/net")).ok()
+}
+
 /// Every process that is neither the lab's first one nor this test.
 #[must_use]
 pub fn strangers() -> Vec<Process> {

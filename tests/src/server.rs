@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use crate::command::Invocation;
 use crate::finished::Finished;
+use crate::host::Host;
 use crate::lab::{Lab, User};
 use crate::process::{self, Process};
 use crate::wait;
@@ -40,9 +41,20 @@ impl Lab {
         user: User,
         arguments: impl IntoIterator<Item = &'a str>,
     ) -> Server {
+        self.first_host().serve_with(user, arguments)
+    }
+}
+
+impl Host {
+    /// Starts a server of `user` there. It need not be found.
+    pub fn serve_with<'a>(
+        &self,
+        user: User,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Server {
         let log = fresh_log(user);
-        let start = user
-            .command("stap-start-server")
+        let start = self
+            .command(user, "stap-start-server")
             .arg(log_option(&log))
             .args(arguments);
         Server::started(&start.run(), log)

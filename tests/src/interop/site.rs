@@ -41,8 +41,9 @@ impl Site {
         for user in [lab.alice(), lab.bob(), lab.root()] {
             keep_cache(user);
         }
-        for shared in ["/home", "/root", "/etc/systemtap", "/run/lab/notes"] {
+        for shared in ["/home", "/root", "/etc/systemtap", "/run/lab/notes", BUS] {
             let place = inside(shared);
+            fs::create_dir_all(shared).expect("/run is ours");
             fs::create_dir_all(&place).expect("it is an overlay of ours");
             rustix::mount::mount_bind_recursive(shared, place).expect("root may mount");
         }
@@ -81,15 +82,28 @@ impl Site {
     /// Starts the stock server of `user` as its packages leave it, and waits until it serves.
     #[must_use]
     pub fn serve(&self, user: User) -> Server {
-        let log = fresh_log(user);
         let release = format!("-r{}", self.release);
-        let server = self.command(user, STOCK_SERVER);
-        let running = server.args([&log_option(&log), &release]).start();
-        let server = Server::logging(running.pid(), log);
+        let server = self.start(self.server(user).arg(release), user);
         // It listens before it has its key. One that wants only the certificate waits for that, and no answer follows.
         let answer = peer::send(&server, &[0; 4]);
         assert!(answer.is_empty(), "{answer:?}\n{}", server.said());
         server
+    }
+}
+
+impl Site {
+    /// The stock server of `user`, still without what it is to serve besides the running kernel.
+    #[must_use]
+    pub fn server(&self, user: User) -> Invocation {
+        self.command(user, STOCK_SERVER)
+    }
+
+    /// Starts a [`Self::server`] of `user`, on whatever host, and waits until it listens.
+    #[must_use]
+    pub fn start(&self, server: Invocation, user: User) -> Server {
+        let log = fresh_log(user);
+        let running = server.arg(log_option(&log)).start();
+        Server::logging(running.pid(), log)
     }
 }
 
@@ -131,5 +145,7 @@ fn inside(path: &str) -> PathBuf {
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(900);
 /// Where the server is in its package.
 const STOCK_SERVER: &str = "/usr/lib/systemtap/stap-serverd";
+/// Where programs meet the avahi daemon of a host.
+const BUS: &str = "/run/dbus";
 const UPPER: &str = "/run/lab/site-upper";
 const WORK: &str = "/run/lab/site-work";

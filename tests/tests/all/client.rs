@@ -40,8 +40,8 @@ fn s8_the_server_runs_stap_once_with_the_script_as_one_argument() {
 #[test]
 fn s31_an_incompatible_server_is_not_chosen() {
     lab::inside(|lab| {
-        let avahi = Avahi::start();
-        let _foreign = avahi.publish("x", 65001, "sysinfo=9.9.9 x86_64");
+        let avahi = Avahi::start(lab);
+        let _foreign = avahi.publish("x", 65001, &["sysinfo=9.9.9 x86_64"]);
         trust_some_server(lab);
         let refused = lab.alice().client(["-p1", "-e", HELLO]);
         refused

@@ -103,8 +103,8 @@ fn s17b_no_network_gives_one_and_prints_nothing() {
 #[test]
 fn s18_an_incompatible_server_is_not_enough() {
     lab::inside(|lab| {
-        let avahi = Avahi::start();
-        let _foreign = avahi.publish("x", 65001, INCOMPATIBLE);
+        let avahi = Avahi::start(lab);
+        let _foreign = avahi.publish("x", 65001, &[INCOMPATIBLE]);
         let started = find_or_start(lab.alice(), &[]);
         assert_ne!(parse_pid(&started.exits(0).out()), 0);
     });
@@ -156,8 +156,8 @@ fn s47_what_find_or_start_started_is_found() {
 #[test]
 fn m1_m2_only_all_lists_incompatible_servers() {
     lab::inside(|lab| {
-        let avahi = Avahi::start();
-        let _foreign = avahi.publish("x", 65001, INCOMPATIBLE);
+        let avahi = Avahi::start(lab);
+        let _foreign = avahi.publish("x", 65001, &[INCOMPATIBLE]);
         let alice = lab.alice();
         let listed = |arguments: &[&str]| alice.run("stap-find-servers", arguments);
         wait::until_true("--all lists the foreign one", || {
@@ -191,7 +191,7 @@ fn m3_other_options_of_find_servers_are_ignored() {
 #[test]
 fn x11_a_restart_of_the_avahi_daemon_changes_nothing() {
     lab::inside(|lab| {
-        let avahi = Avahi::start();
+        let avahi = Avahi::start(lab);
         let server = lab.serve(lab.alice());
         avahi.restart();
         let port = server.port.to_string();

@@ -126,7 +126,7 @@ fn the_signer_reads_keys_and_can_do_nothing_else() {
 #[test]
 fn the_keys_that_sign_are_announced_behind_the_certificate() {
     lab::inside(|lab| {
-        let avahi = Avahi::start();
+        let avahi = Avahi::start(lab);
         let print = make_key(lab.alice());
         let _server = lab.serve(lab.alice());
         let seen = avahi.browse().out();

@@ -19,9 +19,9 @@ fn a_lab_has_its_own_host_name_users_and_processes() {
 
 #[test]
 fn a_record_of_a_foreign_publisher_is_on_the_network() {
-    lab::inside(|_| {
-        let avahi = Avahi::start();
-        let _record = avahi.publish("x", 65001, "sysinfo=9.9.9 x86_64");
+    lab::inside(|lab| {
+        let avahi = Avahi::start(lab);
+        let _record = avahi.publish("x", 65001, &["sysinfo=9.9.9 x86_64"]);
         let seen = avahi.browse();
         assert!(seen.out().contains("\"sysinfo=9.9.9 x86_64\""), "{seen}");
     });

@@ -100,7 +100,7 @@ fn s10_ports_are_random_and_differ() {
 #[test]
 fn s11a_avahi_sees_the_announcement() {
     lab::inside(|lab| {
-        let avahi = Avahi::start();
+        let avahi = Avahi::start(lab);
         let server = lab.serve(lab.alice());
         let release = lab.alice().run("uname", ["-r"]).out();
         let arch = lab.alice().run("uname", ["-m"]).out();
@@ -118,7 +118,7 @@ fn s11a_avahi_sees_the_announcement() {
 #[test]
 fn s11b_a_stopped_server_is_announced_no_more() {
     lab::inside(|lab| {
-        let avahi = Avahi::start();
+        let avahi = Avahi::start(lab);
         let server = lab.serve(lab.alice());
         let port = format!(";{};", server.port);
         wait::until_true("avahi sees it", || avahi.browse().out().contains(&port));
