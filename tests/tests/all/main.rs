@@ -28,6 +28,10 @@ mod listing;
 #[cfg(test)]
 mod manager;
 #[cfg(test)]
+mod mdns;
+#[cfg(test)]
+mod network;
+#[cfg(test)]
 mod nss;
 #[cfg(test)]
 mod rows;

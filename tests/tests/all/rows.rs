@@ -478,9 +478,15 @@ const ROWS: &[(&str, Kept)] = &[
     ),
     (
         "X11",
-        Tests(&["find::x11_a_restart_of_the_avahi_daemon_changes_nothing"]),
+        Tests(&[
+            "find::x11_a_restart_of_the_avahi_daemon_changes_nothing",
+            "network::x11_restarts_of_daemons_on_either_host_change_nothing",
+        ]),
     ),
-    ("X12", Later(STOCK)),
+    (
+        "X12",
+        Tests(&["mdns::x12_stock_clients_list_our_server_and_use_it"]),
+    ),
 ];
 
 #[test]

@@ -1,0 +1,239 @@
+//! Our programs and stock ones find each other by mDNS, on the same host and on another one: row X12.
+
+use std::path::Path;
+
+use stap_tests::command::Invocation;
+use stap_tests::finished::Finished;
+use stap_tests::host::Host;
+use stap_tests::interop::Site;
+use stap_tests::lab::{self, HELLO, Lab, User};
+use stap_tests::mdns::{Avahi, Entry};
+use stap_tests::requirement;
+use stap_tests::wait;
+
+use crate::authorize::certificate;
+
+const PARSE: [&str; 3] = ["-p1", "-e", HELLO];
+/// The release whose stock programs are tried.
+const PEER: &str = "testing";
+
+/// Two hosts with avahi, and the stock programs on both.
+struct Network {
+    site: Site,
+    hosts: [Host; 2],
+    avahis: [Avahi; 2],
+}
+
+impl Network {
+    fn of(lab: &Lab) -> Self {
+        let site = Site::lay_out(lab);
+        let hosts = [lab.first_host(), lab.second_host()];
+        let avahis = hosts.map(Avahi::start_on);
+        Self {
+            site,
+            hosts,
+            avahis,
+        }
+    }
+
+    /// What both hosts' avahis see, once they see a server at the port and no other.
+    fn see(&self, port: u16) -> [Vec<Entry>; 2] {
+        self.avahis.each_ref().map(|avahi| {
+            wait::until(&format!("avahi sees port {port} alone"), || {
+                let entries = avahi.entries();
+                let alone = entries.iter().all(|entry| entry.port == port);
+                let everywhere = entries.iter().any(|entry| entry.protocol == "IPv6")
+                    && entries.iter().any(|entry| entry.protocol == "IPv4");
+                (alone && everywhere).then_some(entries)
+            })
+        })
+    }
+
+    fn stap(&self, host: Host, user: User, words: &[&str]) -> Invocation {
+        let stap = self.site.command(user, "stap");
+        stap.args(words).on(host)
+    }
+
+    fn see_nobody(&self) {
+        for avahi in &self.avahis {
+            wait::until_true("avahi sees no server", || avahi.entries().is_empty());
+        }
+    }
+}
+
+/// What two servers of one host and target may say differently.
+fn comparable(mut entry: Entry) -> Entry {
+    entry.port = 0;
+    for text in &mut entry.texts {
+        for own in ["version=", "certinfo=00:"] {
+            if text.starts_with(own) {
+                own.clone_into(text);
+            }
+        }
+    }
+    // Which of a host's own addresses avahi tells first on loopback is chance.
+    if entry.interface == "lo" {
+        entry.address.clear();
+    }
+    entry
+}
+
+fn serial(entries: &[Entry]) -> String {
+    let texts = entries.iter().flat_map(|entry| &entry.texts);
+    let mut serials = texts.filter_map(|text| text.strip_prefix("certinfo="));
+    serials
+        .next()
+        .expect("a server tells its number")
+        .to_owned()
+}
+
+#[test]
+fn an_announcement_is_that_of_a_stock_server() {
+    let Some(peer) = requirement::peer(PEER) else {
+        return;
+    };
+    lab::inside_with(&peer, |lab| {
+        let network = Network::of(lab);
+        let ours = lab.serve(lab.alice());
+        let announced = network.see(ours.port);
+        for entry in announced.iter().flatten() {
+            assert!(entry.texts.contains(&"version=5.1".to_owned()), "{entry:?}");
+        }
+        ours.stop();
+        network.see_nobody();
+        let theirs = network
+            .site
+            .start(network.site.server(lab.bob()), lab.bob());
+        let expected = network.see(theirs.port);
+        for (ours, theirs) in announced.into_iter().zip(expected) {
+            let ours: Vec<_> = ours.into_iter().map(comparable).collect();
+            let theirs: Vec<_> = theirs.into_iter().map(comparable).collect();
+            assert_eq!(ours, theirs);
+        }
+        theirs.stop();
+    });
+}
+
+#[test]
+fn x12_stock_clients_list_our_server_and_use_it() {
+    let Some(peer) = requirement::peer(PEER) else {
+        return;
+    };
+    lab::inside_with(&peer, |lab| {
+        let network = Network::of(lab);
+        let server = lab.serve(lab.alice());
+        let serial = serial(&network.see(server.port)[0]);
+        let release = lab.alice().run("uname", ["-r"]).out();
+        let arch = lab.alice().run("uname", ["-m"]).out();
+        let tail = format!(
+            " port={} sysinfo=\"{} {}\" version=5.1 certinfo=\"{serial}\"",
+            server.port,
+            release.trim(),
+            arch.trim()
+        );
+        for host in network.hosts {
+            let stap = |user: User, words: &[&str]| network.stap(host, user, words);
+            for words in ["online", "online,trusted,compatible", "specified"] {
+                lists(
+                    stap(lab.alice(), &[&format!("--list-servers={words}")]),
+                    &tail,
+                );
+            }
+            // Bob sees it and does not trust it.
+            lists(stap(lab.bob(), &["--list-servers=online"]), &tail);
+            let trusted = stap(lab.bob(), &["--list-servers=online,trusted"]).run();
+            trusted.exits(0).says("No servers found");
+            let by_number = format!("--use-server={serial}");
+            for named in ["--use-server", &by_number] {
+                let used = stap(lab.alice(), &[&[named][..], &PARSE].concat()).run();
+                used.exits(0).prints("# parse tree dump\n");
+                let refused = stap(lab.bob(), &[&[named][..], &PARSE].concat()).run();
+                refused.exits(1).prints_nothing();
+            }
+        }
+        let stap = |words: &[&str]| network.stap(network.hosts[1], lab.bob(), words);
+        lab.bob()
+            .run("stap-authorize-server-cert", [certificate(lab)])
+            .exits(0);
+        lists(stap(&["--list-servers"]), &tail);
+        let used = stap(&[&["--use-server"][..], &PARSE].concat()).run();
+        used.exits(0).prints("# parse tree dump\n");
+    });
+}
+
+/// Asserts that a listing has our server at an address of the first host, and nothing that is not
+/// ours.
+fn lists(listing: Invocation, tail: &str) {
+    let listing = listing.run();
+    let said = listing.exits(0).prints_nothing().err();
+    let mut lines = said.lines().skip(1);
+    let there = format!(" host=labhost.local address=10.77.0.1{tail}");
+    assert!(said.lines().any(|line| line == there), "{listing}");
+    let is_ours = |line: &str| line.starts_with(" host=labhost.local ") && line.ends_with(tail);
+    assert!(lines.all(is_ours), "{listing}");
+}
+
+#[test]
+fn our_clients_find_a_stock_server_and_use_it() {
+    let Some(peer) = requirement::peer(PEER) else {
+        return;
+    };
+    lab::inside_with(&peer, |lab| {
+        let network = Network::of(lab);
+        // It serves the running kernel, too, which the root cannot compile for.
+        let option = format!("-r{}", network.site.release());
+        let server = network.site.server(lab.bob()).arg(&option);
+        let server = network.site.start(server, lab.bob());
+        let serial = serial(&network.see(server.port)[0]);
+        let there = format!("labhost.local 10.77.0.1 {} 'sysinfo=", server.port);
+        for host in network.hosts {
+            for (search, count) in [(&[][..], 1), (&["--all"], 2)] {
+                let search = host.command(lab.alice(), "stap-find-servers").args(search);
+                let found = search.run();
+                let listed = found.exits(0).out();
+                assert!(
+                    listed.lines().all(|line| line.starts_with(&there)),
+                    "{found}"
+                );
+                assert_eq!(listed.lines().count(), count, "{found}");
+            }
+        }
+        for (host, user) in network.hosts.into_iter().zip([lab.bob(), lab.alice()]) {
+            let client = |words: &[&str]| host.command(user, "stap-client").args(words).run();
+            let parse = [&[option.as_str()][..], &PARSE].concat();
+            client(&parse).exits(1).prints_nothing();
+            trust(user, &lab.bob().server_database().join("stap.cert"));
+            let by_number = format!("--server={serial}");
+            for named in [
+                &[][..],
+                &["--use-server"],
+                &[&by_number],
+                &["--server=labhost.local"],
+            ] {
+                parsed(&client(&[named, &parse].concat()));
+            }
+        }
+        server.stop();
+    });
+}
+
+/// What a stock server leaves is open to everybody, which our clients reject with the way to mend it.
+fn trust(user: User, certificate: &Path) {
+    if user.client_database().exists() {
+        for closed in [user.home().join(".systemtap/ssl"), user.client_database()] {
+            user.command("chmod")
+                .arg("-R")
+                .arg("go-w")
+                .arg(closed)
+                .run()
+                .exits(0);
+        }
+    }
+    user.run("stap-authorize-server-cert", [certificate])
+        .exits(0);
+}
+
+fn parsed(used: &Finished) {
+    let out = used.exits(0).out();
+    assert!(out.starts_with("# parse tree dump\n"), "{used}");
+}
