@@ -4,7 +4,9 @@ mod introduction;
 mod lines;
 mod link;
 mod process;
+mod witness;
 
 pub use link::{LocalWorker, Slot, relay};
 pub(crate) use process::find;
 pub use process::{Program, Spawned, StartError, examine, start};
+pub use witness::{Answer, Question, Witness};

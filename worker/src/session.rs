@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use stap_protocol::examination::Question;
 use stap_protocol::job::{Configuration, FromWorker, Job, JobId, Outcome, Report, ToWorker};
+use stap_protocol::target::TargetName;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -84,6 +85,7 @@ pub async fn serve(
         waiting: VecDeque::new(),
         running: HashMap::new(),
         jobs: JoinSet::new(),
+        questions: JoinSet::new(),
     };
     let outcome = session.run().await;
     session.end().await;
@@ -97,18 +99,23 @@ struct Session {
     waiting: VecDeque<(JobId, Box<Job>)>,
     running: HashMap<JobId, CancellationToken>,
     jobs: JoinSet<(JobId, Slot, job::Ended)>,
+    questions: JoinSet<FromWorker>,
 }
 
 impl Session {
     async fn run(&mut self) -> Result<(), SessionError> {
         loop {
-            // Both are cancel-safe: a message is taken whole or not at all, and so is a result.
+            // All are cancel-safe: a message is taken whole or not at all, and so is a result.
             tokio::select! {
                 message = self.link.next() => match message? {
                     Some(message) => self.hear(message).await?,
                     None => return Ok(()),
                 },
                 Some(done) = self.jobs.join_next() => self.finish(done).await?,
+                Some(answer) = self.questions.join_next() => {
+                    let panicked = |_| SessionError::Unexpected("a question that cannot be answered");
+                    self.link.send(&answer.map_err(panicked)?).await?;
+                }
             }
             self.start_waiting().await?;
         }
@@ -129,7 +136,20 @@ impl Session {
                     .await
             }
             ToWorker::Cancel { id } => self.cancel(id).await,
+            ToWorker::Identify { number, target } => {
+                self.identify(number, target);
+                Ok(())
+            }
         }
+    }
+
+    fn identify(&mut self, number: u64, target: TargetName) {
+        let station = Arc::clone(&self.station);
+        self.questions.spawn(async move {
+            let identity = station.sights.identify(&station, &target).await;
+            let identity = identity.map_err(|error| job::sentence(&error));
+            FromWorker::Identity { number, identity }
+        });
     }
 
     async fn cancel(&mut self, id: JobId) -> Result<(), SessionError> {

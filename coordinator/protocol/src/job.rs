@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::examination::{Examination, Question};
 use crate::path::{FileName, RelativePath};
 use crate::signing::SignatureHash;
-use crate::target::TargetName;
+use crate::target::{TargetIdentity, TargetName};
 
 /// The largest frame either side accepts, in bytes. A request may unpack to 64 MiB by default and a
 /// result holds at most a few modules, so this leaves room for a raised request limit.
@@ -44,6 +44,14 @@ pub enum ToWorker {
         /// The job to kill; one that is already done is ignored.
         id: JobId,
     },
+    /// What a job for this target would find now; answered by one [`FromWorker::Identity`] with the
+    /// same number.
+    Identify {
+        /// Chosen by the coordinator, never used twice.
+        number: u64,
+        /// One of [`Readiness::targets`].
+        target: TargetName,
+    },
 }
 
 /// From the worker to the coordinator.
@@ -69,6 +77,13 @@ pub enum FromWorker {
         id: JobId,
         /// How.
         report: Box<Report>,
+    },
+    /// What jobs of a target find.
+    Identity {
+        /// The number of the question.
+        number: u64,
+        /// `Err` says, for the log, why that cannot be known.
+        identity: Result<TargetIdentity, String>,
     },
 }
 
@@ -214,6 +229,9 @@ pub struct Report {
     pub private_directories: Vec<PathBuf>,
     /// What it cost.
     pub usage: Usage,
+    /// Whether no limit had a part in it, and nothing that the job left was passed over: another run
+    /// with wider limits would have given the same.
+    pub is_whole: bool,
 }
 
 /// A result.

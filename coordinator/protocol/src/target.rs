@@ -25,6 +25,11 @@ pub struct TargetName {
     pub arch: Arch,
 }
 
+/// Stands for everything that a job of a target can read besides its request: two jobs with equal
+/// requests and equal identities give equal results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TargetIdentity(pub [u8; 32]);
+
 /// Why a text is not a kernel release or an architecture.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetNameError {

@@ -26,6 +26,7 @@ fn report(outcome: Outcome, files: Vec<OutputFile>) -> Report {
             wall: Duration::from_secs(1),
             ..Usage::default()
         },
+        is_whole: true,
     }
 }
 

@@ -56,6 +56,7 @@ impl Executor for Stage {
                 wall: *self.took.lock().unwrap(),
                 ..Usage::default()
             },
+            is_whole: true,
         }
     }
 }

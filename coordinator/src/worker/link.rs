@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lines::{Lines, log_line};
 use super::process::encode;
+use super::witness::{Answer, MOST_QUESTIONS, Question, Witness};
 use crate::executor::{Executor, NotReady};
 
 /// The worker of this host, as an [`Executor`].
@@ -29,6 +30,7 @@ use crate::executor::{Executor, NotReady};
 pub struct LocalWorker {
     slots: Arc<Semaphore>,
     submissions: mpsc::Sender<Submission>,
+    witness: Witness,
 }
 
 /// Room for one job in the worker.
@@ -64,19 +66,24 @@ impl LocalWorker {
             .new_codec();
         let (sink, stream) = Framed::new(socket, codec).split();
         let (sender, submissions) = mpsc::channel(slots.get());
-        let (outgoing, messages) = mpsc::channel(slots.get() * MESSAGES_PER_SLOT);
+        let (outgoing, messages) = mpsc::channel(slots.get() * MESSAGES_PER_SLOT + MOST_QUESTIONS);
+        let (witness, questions) = Witness::new();
         let free = Arc::new(Semaphore::new(slots.get()));
         let link = Link {
             frames: stream,
             outgoing,
             submissions,
+            questions,
+            asked: HashMap::new(),
             jobs: HashMap::new(),
             cancellations: JoinSet::new(),
             last: 0,
+            last_question: 0,
         };
         let worker = Self {
             slots: Arc::clone(&free),
             submissions: sender,
+            witness,
         };
         let task = async move {
             let end = tokio::select! {
@@ -88,6 +95,14 @@ impl LocalWorker {
             end
         };
         Ok((worker, task))
+    }
+}
+
+impl LocalWorker {
+    /// Whom to ask what jobs see.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        self.witness.clone()
     }
 }
 
@@ -132,9 +147,13 @@ struct Link {
     frames: SplitStream<Frames>,
     outgoing: mpsc::Sender<Vec<u8>>,
     submissions: mpsc::Receiver<Submission>,
+    questions: mpsc::Receiver<Question>,
+    /// Questions without an answer yet, by their numbers.
+    asked: HashMap<u64, oneshot::Sender<Answer>>,
     jobs: HashMap<JobId, Running>,
     cancellations: JoinSet<JobId>,
     last: u64,
+    last_question: u64,
 }
 
 type Frames = Framed<tokio::net::UnixStream, LengthDelimitedCodec>;
@@ -146,6 +165,9 @@ impl Link {
             // tasks loses nothing when another arm wins.
             let step = tokio::select! {
                 Some(submission) = self.submissions.recv() => self.submit(submission),
+                Some(question) = self.questions.recv(), if self.asked.len() < MOST_QUESTIONS => {
+                    self.ask(question)
+                }
                 Some(id) = self.cancellations.join_next() => self.cancel(id),
                 frame = self.frames.next() => self.hear(frame),
             };
@@ -183,6 +205,13 @@ impl Link {
         self.send(message)
     }
 
+    fn ask(&mut self, question: Question) -> io::Result<()> {
+        self.last_question += 1;
+        let (number, target) = (self.last_question, question.target);
+        self.asked.insert(number, question.answer);
+        self.send(encode(&ToWorker::Identify { number, target })?)
+    }
+
     /// Also hears of jobs that ended by themselves, whose tokens are cancelled last of all.
     fn cancel(&mut self, id: Result<JobId, JoinError>) -> io::Result<()> {
         let id = id.map_err(io::Error::other)?;
@@ -198,6 +227,14 @@ impl Link {
             FromWorker::Done { id, report } => {
                 if let Some(running) = self.jobs.remove(&id) {
                     answer(running.done, *report);
+                }
+                Ok(())
+            }
+            FromWorker::Identity { number, identity } => {
+                if let Some(asked) = self.asked.remove(&number)
+                    && asked.send(identity).is_err()
+                {
+                    tracing::debug!("nobody waits any more to know what jobs see");
                 }
                 Ok(())
             }
@@ -269,6 +306,7 @@ fn fault(reason: &str) -> Report {
         files: Vec::new(),
         private_directories: Vec::new(),
         usage: Usage::default(),
+        is_whole: false,
     }
 }
 

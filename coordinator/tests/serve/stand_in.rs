@@ -54,6 +54,10 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
                 send(&mut socket, &FromWorker::Ready(readiness(&asked)))?;
             }
             ToWorker::Examine(_) => panic!("no test here asks the doctor"),
+            ToWorker::Identify { number, .. } => {
+                let identity = Err("nothing is seen here".to_owned());
+                send(&mut socket, &FromWorker::Identity { number, identity })?;
+            }
             ToWorker::Run { id, job } => run(&mut socket, id, &job)?,
             ToWorker::Cancel { id } => {
                 say(&format!("cancelled job {}", id.0));
@@ -130,6 +134,7 @@ fn done(
             wall: Duration::from_millis(10),
             ..Usage::default()
         },
+        is_whole: true,
     });
     send(socket, &FromWorker::Done { id, report })
 }

@@ -207,6 +207,12 @@ impl Jail {
         &self.limits
     }
 
+    /// Whether errands see a `/proc` without anything of the kernel.
+    #[must_use]
+    pub fn has_own_proc(&self) -> bool {
+        self.layers.contains(&Layer::Proc)
+    }
+
     /// Whether errands see a file system of their own.
     #[must_use]
     pub fn has_own_view(&self) -> bool {

@@ -27,6 +27,8 @@ pub(super) struct Collected {
     pub(super) hit: Option<Limit>,
     /// How much there was of it, for people.
     pub(super) used: Option<String>,
+    /// Whether something that is called like a result was left behind.
+    pub(super) has_left: bool,
 }
 
 /// Takes the modules.
@@ -55,7 +57,10 @@ pub(super) fn collect(workspace: &OwnedFd, limits: &Limits) -> Collected {
                 collected.hit = Some(Limit::ResultBytes);
                 return collected;
             }
-            Err(error) => tracing::info!(%error, "a result is not as it should be and is left"),
+            Err(error) => {
+                tracing::info!(%error, "a result is not as it should be and is left");
+                collected.has_left = true;
+            }
         }
     }
     collected
@@ -221,6 +226,7 @@ mod tests {
             fs::write(results.join("line\n.ko"), "x").unwrap();
         });
         assert_eq!(names_of(&collected), ["a.bo", "good.ko"]);
+        assert!(!collected.has_left);
         assert_eq!(collected.files[1].content, b"module");
     }
 
@@ -239,6 +245,7 @@ mod tests {
         });
         assert_eq!(names_of(&collected), ["good.ko"]);
         assert_eq!(collected.hit, None);
+        assert!(collected.has_left);
     }
 
     #[test]

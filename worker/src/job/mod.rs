@@ -112,6 +112,7 @@ fn reported(finished: Finished, limits: &Limits, class: &str) -> Report {
         None => limits::used(end, &finished),
     };
     let notes = limits::notes(end, &finished, limits, class);
+    let is_whole = notes.is_empty() && collected.hit.is_none() && !collected.has_left;
     let files: Vec<OutputFile> = if collected.hit.is_some() {
         Vec::new()
     } else {
@@ -131,6 +132,7 @@ fn reported(finished: Finished, limits: &Limits, class: &str) -> Report {
         files,
         private_directories: Vec::new(),
         usage: finished.usage,
+        is_whole,
     }
 }
 
@@ -153,6 +155,7 @@ pub fn bare(outcome: Outcome) -> Report {
         files: Vec::new(),
         private_directories: Vec::new(),
         usage: Usage::default(),
+        is_whole: false,
     }
 }
 

@@ -16,6 +16,7 @@ use self::shown::Replacement;
 use crate::jail::Jail;
 use crate::layers::{InForce, LayerError};
 use crate::siblings;
+use crate::sight::{self, Sights};
 use crate::slots::Slot;
 use crate::store::StoreError;
 use crate::targets::{Catalogue, ChoiceError, Served, Survey, SurveyError};
@@ -31,6 +32,8 @@ pub struct Station {
     pub catalogue: Catalogue,
     /// What they need not find out again.
     pub warmth: Warmth,
+    /// What they see.
+    pub sights: Sights,
     /// The policy's class.
     pub class: String,
     /// What every job sees besides its target's root.
@@ -42,6 +45,8 @@ pub struct Station {
     /// Where workspaces are kept for inspection.
     pub keep_in: Option<PathBuf>,
     replacement: Option<Replacement>,
+    view: Vec<u8>,
+    programs: Vec<u8>,
     uids: Option<SlotUids>,
 }
 
@@ -122,17 +127,22 @@ impl Station {
         let replacement = Replacement::of(configuration, &in_force)?;
         let binds = shown::binds(&configuration.server_options, replacement.as_ref())?;
         let view = view(&in_force, configuration);
+        let programs =
+            sight::programs(&program).map_err(|error| NotReady::path(&program, &error))?;
         let temporary = configuration.temporary.clone();
         let station = Self {
             jail: Jail::new(program, in_force, *policy.limits(), temporary.clone()),
             catalogue: Catalogue::default(),
-            warmth: Warmth::new(store, view),
+            warmth: Warmth::new(store, view.clone()),
+            sights: Sights::default(),
             class: policy.class().to_owned(),
             binds,
             arch: configuration.arch.clone(),
             server_options: configuration.server_options.clone(),
             keep_in: configuration.keep.then_some(temporary),
             replacement,
+            view,
+            programs,
             uids,
         };
         Ok((station, survey, report))
@@ -161,6 +171,16 @@ impl Station {
             let id = uids.of(slot);
             Identity::Slot { uid: id, gid: id }
         })
+    }
+
+    /// Everything about jails that stap can see.
+    pub(crate) fn view(&self) -> &[u8] {
+        &self.view
+    }
+
+    /// Which build of our own programs runs jobs.
+    pub(crate) fn programs(&self) -> &[u8] {
+        &self.programs
     }
 
     /// The stap of a target as a job sees it.
