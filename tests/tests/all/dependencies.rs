@@ -19,10 +19,12 @@ const OURS: &[(&str, &[&str])] = &[
         "stap-client",
         &["stap-protocol", "stap-transport", "stap-certs"],
     ),
+    ("stap-store", &["stap-protocol"]),
     (
         "stap-coordinator",
         &[
             "stap-protocol",
+            "stap-store",
             "stap-transport",
             "stap-certs",
             "stap-policy",
@@ -49,6 +51,7 @@ const OURS: &[(&str, &[&str])] = &[
             "stap-policy",
             "stap-protocol",
             "stap-signer",
+            "stap-store",
             "stap-transport",
             "stap-worker",
         ],
