@@ -5,8 +5,8 @@
 //! [`PERSONAL`](builtin::PERSONAL). An operator's own file has the same form and must name every
 //! field, so that nothing is in force that cannot be read in one place.
 //!
-//! This crate only says what is wanted. The coordinator applies [`Request`], [`Options`] and
-//! [`Admission`], the signer [`Signing`]; the worker applies [`Layers`], [`Limits`] and [`Slots`].
+//! This crate only says what is wanted. The coordinator applies [`Request`], [`Options`],
+//! [`Admission`] and [`Store`], the signer [`Signing`]; the worker applies [`Layers`], [`Limits`] and [`Slots`].
 #![forbid(unsafe_code)]
 
 pub mod builtin;
@@ -20,6 +20,7 @@ mod places;
 mod policy;
 mod quantity;
 mod signing;
+mod store;
 mod wider;
 
 pub use doubts::Host;
@@ -30,4 +31,5 @@ pub use places::Places;
 pub use policy::{Admission, ClassName, Limits, OnFlood, Policy, Request, Slots};
 pub use quantity::{Count, Size, Time};
 pub use signing::{Isolation, Signing};
+pub use store::{Scope, Store};
 pub use wider::{Wider, wider};

@@ -12,6 +12,7 @@ use crate::layers::Layers;
 use crate::options::Options;
 use crate::quantity::{Count, Size, Time};
 use crate::signing::Signing;
+use crate::store::Store;
 
 /// Everything that an operator decides, in one value that cannot be wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -25,6 +26,7 @@ pub struct Policy {
     options: Options,
     admission: Admission,
     signing: Signing,
+    store: Store,
 }
 
 impl Policy {
@@ -120,6 +122,12 @@ impl Policy {
     #[must_use]
     pub fn signing(&self) -> &Signing {
         &self.signing
+    }
+
+    /// What is kept of finished jobs.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 }
 

@@ -59,9 +59,9 @@ fn sections(class: &str) -> Table {
 /// What the program says of a value that is far out of range.
 fn range(field: &str, value: &Value) -> Option<String> {
     let out = match value {
-        Value::Integer(_) => "0".to_owned(),
-        Value::String(text) if text.ends_with(" s") => "\"0 s\"".to_owned(),
-        Value::String(text) if text.ends_with('B') => "\"0 B\"".to_owned(),
+        Value::Integer(_) => "99999999999999".to_owned(),
+        Value::String(text) if text.ends_with(" s") => "\"99999999999999 s\"".to_owned(),
+        Value::String(text) if text.ends_with('B') => "\"99999999999999 B\"".to_owned(),
         _ => return None,
     };
     let changed = builtin::SHARED_HOST.lines().map(|line| {
