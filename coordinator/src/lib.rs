@@ -3,7 +3,7 @@
 //! It faces the network and therefore does nothing that could hurt: it runs no compiler, parses
 //! nothing with foreign code, and while it serves it starts no program; `stap-worker` and `stap-signer`
 //! were started before, once. The way of a request is [`listener`], [`seats`], [`session`], [`intake`],
-//! [`scheduler`], [`worker`], [`reply`].
+//! [`results`], [`scheduler`], [`worker`], [`reply`].
 #![forbid(unsafe_code)]
 
 pub mod announcer;
@@ -29,6 +29,7 @@ pub mod readiness;
 pub mod refusal;
 pub mod reply;
 pub mod request_id;
+pub mod results;
 pub mod scheduler;
 pub mod seats;
 pub mod server;

@@ -1,11 +1,11 @@
 //! The running server: everything that was prepared, put to work, and taken down in good order.
 
 mod certificate;
+mod jobs;
 mod signer;
 
 pub(crate) use signer::fingerprints;
 
-use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -24,7 +24,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::Clock;
 use crate::announcer::{Announced, Announcer, Host};
-use crate::catalogue::Catalogue;
 use crate::database::{Credentials, Database};
 use crate::door::DoorLog;
 use crate::listener::{Bound, accept};
@@ -32,15 +31,17 @@ use crate::memory::Memory;
 use crate::peer::{Owners, Peer};
 use crate::readiness::Readiness;
 use crate::request_id::RequestIds;
-use crate::scheduler::{Bounds, Scheduler};
+use crate::results::Keeping;
+use crate::scheduler::Bounds;
 use crate::seats::Seats;
 use crate::session::{MEMORY, Sessions, unpackers};
 use crate::settings::PolicyText;
 use crate::signals::Signals;
 use crate::signing::{self, Surety};
-use crate::worker::{LocalWorker, Program, Spawned, relay};
+use crate::worker::{Program, Spawned};
 
 use certificate::Certificate;
+use jobs::Jobs;
 
 /// All that a server needs, gathered while the process still had one thread and all its rights.
 #[derive(Debug)]
@@ -77,6 +78,8 @@ pub struct Prepared {
     pub machine_owner_keys: Vec<Fingerprint>,
     /// Whether modules may be signed here.
     pub surety: Surety,
+    /// What is kept of finished jobs.
+    pub keeping: Keeping,
 }
 
 /// Why a server ended.
@@ -145,35 +148,35 @@ struct House {
 impl House {
     fn open(prepared: Prepared) -> anyhow::Result<Self> {
         let address = prepared.bound.address();
-        let Spawned {
-            process,
-            socket,
-            stderr,
-            readiness,
-        } = prepared.worker;
         let tasks = TaskTracker::new();
         let [closing, stop, release_worker, worker_gone] =
             std::array::from_fn(|_| CancellationToken::new());
-        let (worker, link) = LocalWorker::connect(socket, prepared.slots, release_worker.clone())
-            .context("connecting to the worker")?;
-        spawn_worker_tasks(&tasks, link, stderr, &release_worker, &worker_gone);
         let admission = *prepared.policy.policy.admission();
         let connections = count(admission.connections.get()).min(prepared.most_connections);
-        let bounds = bounds(&admission, connections, prepared.slots);
-        let (scheduler, desk) = Scheduler::new(Arc::new(worker), bounds, release_worker.clone());
-        tasks.spawn(desk);
+        let Jobs {
+            process,
+            catalogue,
+            scheduler,
+            results,
+        } = Jobs::start(
+            &tasks,
+            prepared.worker,
+            prepared.slots,
+            bounds(&admission, connections, prepared.slots),
+            prepared.keeping,
+            &release_worker,
+            &worker_gone,
+        )?;
         let (acceptor, watched) = watch::channel(prepared.credentials.acceptor.clone());
         let (signing, signer, keys) = signer::start(&tasks, prepared.signer, &release_worker)?;
         let sessions = Sessions {
             acceptor: watched,
-            deadlines: Deadlines {
-                whole: admission.request_time.duration(),
-                ..Deadlines::default()
-            },
+            deadlines: deadlines(&admission),
             limits: prepared.limits,
             policy: prepared.policy.policy,
-            catalogue: Catalogue::new(readiness.targets),
+            catalogue,
             scheduler,
+            results,
             signer,
             surety: prepared.surety,
             ids: RequestIds::default(),
@@ -333,28 +336,6 @@ impl House {
     }
 }
 
-fn spawn_worker_tasks(
-    tasks: &TaskTracker,
-    link: impl Future<Output = io::Error> + Send + 'static,
-    stderr: std::process::ChildStderr,
-    release: &CancellationToken,
-    gone: &CancellationToken,
-) {
-    let (release, gone) = (release.clone(), gone.clone());
-    tasks.spawn(async move {
-        let reason = link.await;
-        if !release.is_cancelled() {
-            tracing::error!("the worker is gone ({reason}); the server stops. Its last lines above may say why; start it again");
-            gone.cancel();
-        }
-    });
-    tasks.spawn(async move {
-        if let Err(error) = relay("worker", stderr).await {
-            tracing::warn!(%error, "the worker's messages are lost from here on");
-        }
-    });
-}
-
 /// What was not told when the server stops is told then.
 fn spawn_door_log(tasks: &TaskTracker, door: Arc<DoorLog>, over: CancellationToken) {
     tasks.spawn(async move {
@@ -363,6 +344,13 @@ fn spawn_door_log(tasks: &TaskTracker, door: Arc<DoorLog>, over: CancellationTok
             () = over.cancelled() => door.sum_up(),
         }
     });
+}
+
+fn deadlines(admission: &Admission) -> Deadlines {
+    Deadlines {
+        whole: admission.request_time.duration(),
+        ..Deadlines::default()
+    }
 }
 
 fn bounds(admission: &Admission, connections: usize, slots: NonZeroUsize) -> Bounds {

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use stap_policy::Policy;
-use stap_protocol::job::{Outcome, Report};
+use stap_protocol::job::{Job, Outcome, Report};
 use stap_protocol::reply::Reply;
 use stap_protocol::request::{DecodeError, Limits, MachineOwnerKeys, Request};
 use stap_protocol::signing::messages::Keys;
@@ -28,6 +28,7 @@ use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::reply::compose;
 use crate::request_id::{RequestId, RequestIds};
+use crate::results::{Found, Origin, Results};
 use crate::scheduler::{Refusal as NoRoom, Scheduler};
 use crate::seats::Seat;
 use crate::signing::{Signature, Signer, Surety};
@@ -47,6 +48,8 @@ pub struct Sessions {
     pub catalogue: Catalogue,
     /// Where jobs go.
     pub scheduler: Scheduler,
+    /// Where their results are from.
+    pub results: Results,
     /// Who signs their modules.
     pub signer: Signer,
     /// Whether modules may be signed here.
@@ -187,9 +190,9 @@ impl Sessions {
         let has_lines = self.door.tell(peer, Event::Served, || {
             tracing::info!(address = %visitor, %target, arguments = job.arguments.len(), files = job.files.len(), "request accepted");
         });
-        let mut report = self.run(peer, job).await?;
+        let Found { mut report, origin } = self.run(peer, job).await?;
         if has_lines {
-            note_end(&report);
+            note_end(&report, &origin);
         }
         let signature = match record {
             Some(record) => {
@@ -230,11 +233,9 @@ impl Sessions {
             .map_err(Refusal::from)
     }
 
-    async fn run(&self, peer: Peer, job: stap_protocol::job::Job) -> Result<Report, Refusal> {
+    async fn run(&self, peer: Peer, job: Job) -> Result<Found, Refusal> {
         tokio::select! {
-            report = async { self.scheduler.submit(peer, job).await?.report().await } => {
-                report.map_err(|refusal| no_room(refusal, peer))
-            }
+            found = self.results.find(peer, job) => found.map_err(|refusal| no_room(refusal, peer)),
             () = self.stop.cancelled() => Err(Refusal::Stopping),
         }
     }
@@ -343,7 +344,7 @@ fn shortened(reason: &str) -> &str {
     reason.get(..end).unwrap_or_default()
 }
 
-fn note_end(report: &Report) {
+fn note_end(report: &Report, origin: &Origin) {
     let usage = &report.usage;
     let (wall, cpu) = (usage.wall.as_secs_f32(), usage.cpu.as_secs_f32());
     let peak = match usage.peak_memory {
@@ -351,7 +352,19 @@ fn note_end(report: &Report) {
         None => "unknown memory".to_owned(),
     };
     let (outcome, files) = (in_words(&report.outcome), report.files.len());
-    tracing::info!("job ended: {outcome}, {wall:.2} s, {cpu:.2} s of CPU, {peak}, {files} results");
+    let what = match origin {
+        Origin::Hit => "a kept result: once",
+        Origin::Joined => "joined the job of another request:",
+        Origin::Miss | Origin::Off(_) => "job ended:",
+    };
+    let why = match origin {
+        Origin::Off(reason) => format!(" (not kept: {reason})"),
+        _ => String::new(),
+    };
+    tracing::info!(
+        store = origin.word(),
+        "{what} {outcome}, {wall:.2} s, {cpu:.2} s of CPU, {peak}, {files} results{why}"
+    );
 }
 
 fn in_words(outcome: &Outcome) -> String {

@@ -89,14 +89,26 @@ impl Surroundings {
     /// Where warm state is kept between runs: private to the server, and apart from the target roots that lie
     /// beside it, which others read.
     fn cache(&self) -> Result<PathBuf, SettingsError> {
+        Ok(self.caches()?.join(WARM))
+    }
+
+    /// Where results are kept: private to the process that faces the network.
+    ///
+    /// # Errors
+    /// When the user has no place for caches.
+    pub fn results(&self) -> Result<PathBuf, SettingsError> {
+        Ok(self.caches()?.join(RESULTS))
+    }
+
+    fn caches(&self) -> Result<PathBuf, SettingsError> {
         if self.root {
-            return Ok(Path::new(ROOTS_CACHE).join(WARM));
+            return Ok(ROOTS_CACHE.into());
         }
         let base = self
             .cache_home
             .clone()
             .or_else(|| Some(self.home.as_ref()?.join(".cache")));
-        base.map(|base| base.join("stap-server").join(WARM))
+        base.map(|base| base.join("stap-server"))
             .ok_or(SettingsError::NoCache)
     }
 }
@@ -219,6 +231,7 @@ fn read_bounded(path: &Path) -> Result<String, SettingsError> {
 
 const ROOTS_CACHE: &str = "/var/cache/stap-server";
 const WARM: &str = "warm";
+const RESULTS: &str = "results";
 /// More than a policy may have, so that a longer one is refused and not cut.
 const LONGEST_POLICY: u64 = 1 << 20;
 /// Members of a request that are neither files nor arguments: version, locale and the like.

@@ -3,7 +3,7 @@
 //! The process has one thread here and all the rights that it was started with. What needs them comes
 //! first; they are given up at the end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use stap_certs::module_keys::ModuleKeys;
@@ -19,6 +19,7 @@ use crate::listener::Bound;
 use crate::log;
 use crate::options::Options;
 use crate::peer::Owners;
+use crate::results;
 use crate::seats::LEAVING;
 use crate::server::{Prepared, fingerprints};
 use crate::settings::{PolicyText, Surroundings, absolute, configuration, slots};
@@ -58,18 +59,17 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
         policy: policy.text.clone(),
     })?;
     mention(&signer.keys.warnings, options, console);
-    let keys = ModuleKeys::place(database.server());
+    let account = account(&surroundings)?;
+    // It must be there before the worker covers it.
+    let results = surroundings.results()?;
+    let keeping = results::open(&policy.policy, &results, account.as_ref());
     let worker = worker::start(Configuration {
-        hidden: database
-            .directories()
-            .map(Path::to_path_buf)
-            .into_iter()
-            .chain(keys)
-            .collect(),
+        hidden: hidden(&database, &results),
         ..configuration(options, &surroundings, &policy)?
     })?;
     describe(&worker);
     let surety = Surety::of(&policy.policy, &worker.readiness.layers);
+    tracing::info!("{}", keeping.describe());
     tracing::info!("signing: {}", surety.describe(&policy.policy, &signer.keys));
     if worker.readiness.targets.is_empty() {
         return Err(Failure::NoTargets(worker.readiness.unusable));
@@ -79,7 +79,7 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
     std::env::set_current_dir("/").map_err(Failure::WorkingDirectory)?;
     let owners = owners();
     let most_connections = most_connections(&policy);
-    give_up_rights(&surroundings, &database)?;
+    give_up_rights(account.as_ref(), &database, &results)?;
     Ok(Prepared {
         nodename,
         clock,
@@ -97,6 +97,7 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
         machine_owner_keys: fingerprints(&signer.keys),
         signer,
         surety,
+        keeping,
     })
 }
 
@@ -221,13 +222,30 @@ fn describe(worker: &Spawned) {
     }
 }
 
-fn give_up_rights(surroundings: &Surroundings, database: &Database) -> Result<(), Failure> {
-    let account = if surroundings.root {
-        Account::of_service()?
-    } else {
-        None
-    };
-    let in_force = confine(account.as_ref(), &database.directories())?;
+/// Who faces the network after a start by root.
+fn account(surroundings: &Surroundings) -> Result<Option<Account>, Failure> {
+    if surroundings.root {
+        return Ok(Account::of_service()?);
+    }
+    Ok(None)
+}
+
+/// What neither the worker nor a job has any business in.
+fn hidden(database: &Database, results: &Path) -> Vec<PathBuf> {
+    let databases = database.directories().map(Path::to_path_buf);
+    let keys = ModuleKeys::place(database.server());
+    let results = results.to_owned();
+    databases.into_iter().chain(keys).chain([results]).collect()
+}
+
+fn give_up_rights(
+    account: Option<&Account>,
+    database: &Database,
+    results: &Path,
+) -> Result<(), Failure> {
+    let mut writable: Vec<_> = database.directories().into_iter().collect();
+    writable.push(results);
+    let in_force = confine(account, &writable)?;
     tracing::info!("this process is confined: {}", in_force.join(", "));
     Ok(())
 }

@@ -3,8 +3,9 @@
 //! What both of them may keep between runs is what takes minutes to make: their own caches of the
 //! kernel's features and tracepoints. They are in a directory of this build, one for each.
 
+use std::ffi::CString;
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::mount::MountFlags;
@@ -18,6 +19,8 @@ use crate::world::{PATH, TARGET_ROOT, WARM};
 
 /// Where the root is mounted a second time, with what a bare run needs in it.
 const BARE: &str = "/run/lab/bare";
+/// Where changes of the root are kept.
+const CHANGED: &str = "/run/lab/changed";
 /// What a program finds in a root of its own.
 const PATH_INSIDE: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -70,14 +73,25 @@ pub fn bootable(root: &Path) -> String {
 /// When it does not start.
 #[must_use]
 pub fn serve(user: User) -> Server {
+    serve_under(user, "personal")
+}
+
+/// The same under a policy of the caller's choice: a class, or a file.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn serve_under(user: User, policy: &str) -> Server {
     let cache = warm_directory("served", user);
+    forget_results(&cache, user);
     let log = fresh_log(user);
     let root = format!("--root={TARGET_ROOT}");
+    let policy = format!("--policy={policy}");
     let start = user
         .command("stap-start-server")
         .without_env("SYSTEMTAP_STAP")
         .env("XDG_CACHE_HOME", cache)
-        .args([&log_option(&log), &root, "--policy=personal"]);
+        .args([&log_option(&log), &root, &policy]);
     Server::started(&start.deadline(WARM_UP).run(), log)
 }
 
@@ -162,6 +176,52 @@ impl Bare {
     pub fn home(&self) -> PathBuf {
         Path::new(BARE).join("home").join(self.user.name)
     }
+}
+
+/// Where servers of [`serve`] keep results.
+#[must_use]
+pub fn results(user: User) -> PathBuf {
+    warm_directory("served", user).join("stap-server/results")
+}
+
+/// Lets root of this lab change files of the root; nobody outside sees that.
+///
+/// # Panics
+/// When the kernel refuses.
+pub fn make_writable(_lab: &Lab) {
+    for part in ["upper", "work"] {
+        fs::create_dir_all(Path::new(CHANGED).join(part)).expect("/run is ours");
+    }
+    let layers = format!("lowerdir={TARGET_ROOT},upperdir={CHANGED}/upper,workdir={CHANGED}/work");
+    let layers = CString::new(layers).expect("paths have no NUL");
+    let flags = MountFlags::empty();
+    rustix::mount::mount("lab", TARGET_ROOT, "overlay", flags, Some(&*layers))
+        .expect("root may mount");
+}
+
+/// Covers what servers of other labs kept: a test is to see its own compiles, and those of nobody else.
+fn forget_results(cache: &Path, user: User) {
+    let ours = cache.join("stap-server");
+    let results = ours.join("results");
+    fs::create_dir_all(&results).expect("the build directory is writable");
+    if device(&results) != device(cache) {
+        return;
+    }
+    rustix::mount::mount(
+        "lab",
+        &results,
+        "tmpfs",
+        MountFlags::empty(),
+        Some(c"mode=700"),
+    )
+    .expect("root may mount");
+    for directory in [&ours, &results] {
+        chown(directory, Some(user.id), Some(user.id)).expect("we are root");
+    }
+}
+
+fn device(directory: &Path) -> u64 {
+    fs::metadata(directory).expect("it is there").dev()
 }
 
 /// A directory of `user` that outlives the lab.

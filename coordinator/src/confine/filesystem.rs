@@ -1,4 +1,4 @@
-//! Landlock: from here on only the certificate databases exist for this process.
+//! Landlock: from here on only the certificate databases and the results exist for this process.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub(super) fn restrict(writable: &[&Path]) -> Result<String, RestrictError> {
     let status = ruleset.restrict_self()?.ruleset;
     Ok(match status {
         RulesetStatus::FullyEnforced => {
-            "Landlock: certificate databases only, no outgoing connections".to_owned()
+            "Landlock: certificate databases and results only, no outgoing connections".to_owned()
         }
         RulesetStatus::PartiallyEnforced => {
             "Landlock in part, as this kernel is older than the server".to_owned()

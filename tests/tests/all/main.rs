@@ -46,4 +46,6 @@ mod start;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]
+mod store;
+#[cfg(test)]
 mod trust;

@@ -1,0 +1,354 @@
+//! Gives each job what an equal one gave before, or is giving now.
+//!
+//! Who may ask for what has been decided when a job comes here, and a module is signed after it has left.
+//! The order is the argument. First the worker says what the job would see: that and the request make
+//! the key. Equal jobs under way make one [`flight`], whose first act is to look into the store, so that
+//! nothing can be kept between a look and a start. After the job the worker is asked again, and only
+//! what saw the same from its beginning to its end is kept. Whatever goes wrong with all this, the job
+//! is done, and the log says why.
+
+mod failures;
+mod flight;
+mod shelf;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stap_policy::Scope;
+use stap_protocol::job::{Job, Outcome, Report};
+use stap_protocol::options;
+use stap_protocol::target::{TargetIdentity, TargetName};
+use stap_store::{Key, Shelf, Tenant};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::module::{Verdict, judge};
+use crate::peer::Peer;
+use crate::scheduler::{Refusal, Scheduler};
+use crate::worker::Witness;
+
+use self::failures::Failures;
+use self::flight::{Flights, Landing, Runway};
+pub use self::shelf::open;
+
+/// Everything that is known of results.
+#[derive(Clone, Debug)]
+pub struct Results(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    scheduler: Scheduler,
+    witness: Witness,
+    scope: Scope,
+    shelf: Option<Arc<Shelf>>,
+    failures: Failures,
+    flights: Flights,
+    tasks: TaskTracker,
+}
+
+/// What a policy and a host make of it.
+#[derive(Debug)]
+pub struct Keeping {
+    /// For whom results are kept.
+    pub scope: Scope,
+    /// Where; `None` when there is no place that only the server can reach.
+    pub shelf: Option<Shelf>,
+    /// How long a compile error is remembered.
+    pub failures: Duration,
+}
+
+impl Keeping {
+    /// What there is to say about it in the log.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let whom = match self.scope {
+            Scope::Off => return "results are not kept, as the policy wants it".to_owned(),
+            Scope::Shared => "whoever asks the same",
+            Scope::User => "the user or address that asked before",
+        };
+        match &self.shelf {
+            Some(shelf) => format!("results are kept in {} for {whom}", shelf.path().display()),
+            None => format!("results are shared only while they are made, with {whom}"),
+        }
+    }
+}
+
+/// A report, and where it is from.
+#[derive(Debug)]
+pub struct Found {
+    /// The client's own copy.
+    pub report: Report,
+    /// From the store, from another's job, or from a job of its own.
+    pub origin: Origin,
+}
+
+/// Where a result is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was kept.
+    Hit,
+    /// It was made now, and would have been found.
+    Miss,
+    /// It was made now, for somebody else who asked the same before.
+    Joined,
+    /// It was made now, and results like it are not kept: why.
+    Off(String),
+}
+
+impl Results {
+    /// Begins with what is in the store. `tasks` has the jobs that several wait for.
+    #[must_use]
+    pub fn new(
+        scheduler: Scheduler,
+        witness: Witness,
+        keeping: Keeping,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            scheduler,
+            witness,
+            scope: keeping.scope,
+            shelf: keeping.shelf.map(Arc::new),
+            failures: Failures::lasting(keeping.failures),
+            flights: Flights::default(),
+            tasks,
+        }))
+    }
+
+    /// Has the worker look at its targets before anybody waits for that.
+    pub async fn get_ready(&self, targets: impl Iterator<Item = TargetName>) {
+        if self.0.scope == Scope::Off {
+            return;
+        }
+        for target in targets {
+            if let Err(reason) = self.0.witness.ask(&target).await {
+                tracing::info!("results for {target} are not kept: {reason}");
+            }
+        }
+    }
+
+    /// Finds the result of a job that may be run, or has it run. Dropping the wait gives up the job
+    /// unless somebody else waits for it, too.
+    ///
+    /// # Errors
+    /// When there is no room for the job.
+    pub async fn find(&self, peer: Peer, job: Job) -> Result<Found, Refusal> {
+        let (key, identity) = match self.key(peer, &job).await {
+            Ok(found) => found,
+            Err(reason) => return self.run_alone(peer, job, reason).await,
+        };
+        let mut job = Some(job);
+        let mut has_seen_a_fault = false;
+        for _ in 0..MOST_FLIGHTS {
+            let seat = self.0.flights.board(key, |landing, cancelled| {
+                let job = job.take()?;
+                let plan = Plan {
+                    key,
+                    identity,
+                    target: job.target.clone(),
+                };
+                let flight = Arc::clone(&self.0).fly(plan, peer, job, landing, cancelled);
+                self.0.tasks.spawn(flight.in_current_span());
+                Some(())
+            });
+            let Some(seat) = seat else { break };
+            let is_first = seat.is_first;
+            match seat.landing().await {
+                // What is wrong with the server or its worker is no answer for those who only waited.
+                Landing::Flown(report) if !is_first && is_ours(&report) && !has_seen_a_fault => {
+                    has_seen_a_fault = true;
+                }
+                Landing::Flown(report) => {
+                    let origin = if is_first {
+                        Origin::Miss
+                    } else {
+                        Origin::Joined
+                    };
+                    return Ok(Found::new(&report, origin));
+                }
+                Landing::Kept(report) => return Ok(Found::new(&report, Origin::Hit)),
+                // It was the first one's peer for whom there was no room.
+                Landing::Refused(_) if !is_first => {}
+                Landing::Refused(refusal) => return Err(refusal),
+            }
+        }
+        match job {
+            Some(job) => {
+                let reason = "jobs like it failed to be run".to_owned();
+                self.run_alone(peer, job, reason).await
+            }
+            None => Err(Refusal::Stopped),
+        }
+    }
+
+    async fn run_alone(&self, peer: Peer, job: Job, reason: String) -> Result<Found, Refusal> {
+        let report = self.0.scheduler.submit(peer, job).await?.report().await?;
+        Ok(Found {
+            report,
+            origin: Origin::Off(reason),
+        })
+    }
+
+    /// The key of a job with what it will see, or why its result is not kept.
+    async fn key(&self, peer: Peer, job: &Job) -> Result<(Key, TargetIdentity), String> {
+        let name = peer.to_string();
+        let tenant = match self.0.scope {
+            Scope::Off => return Err("the policy keeps none".to_owned()),
+            Scope::Shared => Tenant::Everybody,
+            Scope::User => Tenant::One(&name),
+        };
+        if is_named_by_chance(job) {
+            return Err("stap names bpf objects after its process".to_owned());
+        }
+        let asked = timeout(PATIENCE, self.0.witness.ask(&job.target)).await;
+        let identity =
+            asked.map_err(|_late| "looking at the target takes too long".to_owned())??;
+        Ok((Key::of(job, &identity, tenant), identity))
+    }
+}
+
+/// What is known of a flight before it begins.
+#[derive(Debug)]
+struct Plan {
+    key: Key,
+    /// What its job sees, if nothing changes.
+    identity: TargetIdentity,
+    target: TargetName,
+}
+
+impl Inner {
+    /// One flight from its beginning to its end.
+    async fn fly(
+        self: Arc<Self>,
+        plan: Plan,
+        peer: Peer,
+        job: Job,
+        landing: Runway,
+        cancelled: CancellationToken,
+    ) {
+        let landed = tokio::select! {
+            landed = self.found_or_flown(&plan, peer, job) => landed,
+            // Nobody waits any more; dropping the job's ticket cancels it.
+            () = cancelled.cancelled() => Landing::Refused(Refusal::Stopped),
+        };
+        self.flights.land(plan.key, &landing, landed);
+    }
+
+    async fn found_or_flown(&self, plan: &Plan, peer: Peer, job: Job) -> Landing {
+        if let Some(report) = self.kept(plan.key).await {
+            return Landing::Kept(Arc::new(report));
+        }
+        let ran = async { self.scheduler.submit(peer, job).await?.report().await };
+        let report = match ran.await {
+            Ok(report) => Arc::new(report),
+            Err(refusal) => return Landing::Refused(refusal),
+        };
+        if is_keepable(&report, &plan.target) {
+            self.keep(plan, &report).await;
+        } else {
+            self.failures.remember(plan.key, &report, Instant::now());
+        }
+        Landing::Flown(report)
+    }
+
+    async fn kept(&self, key: Key) -> Option<Report> {
+        if let Some(failure) = self.failures.recall(&key, Instant::now()) {
+            return Some(failure);
+        }
+        let shelf = Arc::clone(self.shelf.as_ref()?);
+        let got = tokio::task::spawn_blocking(move || shelf.get(&key)).await;
+        match got.expect("reading an entry does not panic on any input") {
+            Ok(report) => report,
+            Err(flaw) => {
+                tracing::warn!(%key, "a kept result is dropped, and the job is done again: {flaw}");
+                None
+            }
+        }
+    }
+
+    /// Keeps a result if its job saw one and the same thing from before its beginning to its end.
+    async fn keep(&self, plan: &Plan, report: &Arc<Report>) {
+        let Some(shelf) = self.shelf.clone() else {
+            return;
+        };
+        let (key, target) = (plan.key, &plan.target);
+        if self.witness.ask(target).await != Ok(plan.identity) {
+            tracing::info!(%target, "the result is not kept: the target changed while it was made");
+            return;
+        }
+        let report = Arc::clone(report);
+        let put = tokio::task::spawn_blocking(move || shelf.put(&key, &report)).await;
+        match put.expect("writing an entry does not panic") {
+            Ok(()) => tracing::debug!(%key, "the result is kept"),
+            Err(error) => tracing::warn!(%key, "the result is not kept: {error}"),
+        }
+    }
+}
+
+impl Found {
+    fn new(report: &Arc<Report>, origin: Origin) -> Self {
+        Self {
+            report: Report::clone(report),
+            origin,
+        }
+    }
+}
+
+impl Origin {
+    /// One word for the log and for clients.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Joined => "joined",
+            Self::Off(_) => "off",
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.word())
+    }
+}
+
+/// Whether the job had no chance to say anything: nobody else should hear of it.
+fn is_ours(report: &Report) -> bool {
+    matches!(
+        report.outcome,
+        Outcome::WorkerFault { .. } | Outcome::Cancelled | Outcome::Signalled { .. }
+    )
+}
+
+/// Whether a report may be given to somebody who did not ask for it to be made.
+fn is_keepable(report: &Report, target: &TargetName) -> bool {
+    let mut modules = report
+        .files
+        .iter()
+        .filter(|file| file.name.has_suffix(".ko"));
+    stap_store::entry::is_worth_keeping(report)
+        && modules.all(|module| !matches!(judge(&module.content, &target.arch), Verdict::Wrong(_)))
+}
+
+/// bpf objects are named after the number of stap's process.
+fn is_named_by_chance(job: &Job) -> bool {
+    let Ok(line) = options::parse(&job.arguments) else {
+        return true;
+    };
+    line.has_long("bpf")
+        || line
+            .long_values("runtime")
+            .any(|runtime| runtime != Some(b"kernel"))
+}
+
+/// How often somebody waits for another's job that then tells him nothing.
+const MOST_FLIGHTS: usize = 4;
+/// How long a request waits to know what it could have found.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

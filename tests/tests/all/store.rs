@@ -1,0 +1,266 @@
+//! Results that are kept: what comes again is what came before, and nothing else ever does.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+
+use rustix::mount::MountFlags;
+use stap_tests::finished::Finished;
+use stap_tests::lab::{self, User};
+use stap_tests::process;
+use stap_tests::requirement;
+use stap_tests::root;
+use stap_tests::server::Server;
+use stap_tests::world::TARGET_ROOT;
+
+use crate::authorize::authorize;
+
+/// What a client got: what it saw, and its module.
+#[derive(Debug, PartialEq, Eq)]
+struct Got {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+    module: Vec<u8>,
+}
+
+/// Asks for a module of this name in a directory of its own.
+fn ask(user: User, server: &Server, directory: &str, script: &str) -> Got {
+    let release = &root::releases()[0];
+    let at = format!("--server={}", server.address());
+    let place = user.write(format!("{directory}/.keep"), "");
+    let place = place.parent().unwrap();
+    let arguments = ["-p4", "-m", "kept", "-r", release, "-e", script];
+    let client = user.command("stap-client").arg(at).args(arguments);
+    let finished: Finished = client.directory(place).deadline(lab::SLOW).run();
+    Got {
+        status: finished.code(),
+        stdout: finished.out(),
+        stderr: finished.err(),
+        module: fs::read(place.join("kept.ko")).unwrap_or_default(),
+    }
+}
+
+/// The words that the log has for each answer, in order.
+fn origins(server: &Server) -> Vec<String> {
+    let said = server.said();
+    let words = said.lines().filter_map(|line| {
+        let (_, word) = line.split_once("store=\"")?;
+        Some(word.split('"').next()?.to_owned())
+    });
+    words.collect()
+}
+
+fn entries(user: User) -> Vec<PathBuf> {
+    let files = fs::read_dir(root::results(user)).unwrap();
+    files.map(|file| file.unwrap().path()).collect()
+}
+
+const ONE: &str = "probe begin { println(\"one\") exit() }";
+const TWO: &str = "probe begin { println(\"two\") exit() }";
+
+#[test]
+fn a_hit_equals_the_miss_and_runs_nothing() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        let server = root::serve(alice);
+        let first = ask(alice, &server, "first", ONE);
+        assert_eq!(first.status, Some(0), "{first:?}");
+        assert!(first.module.starts_with(b"\x7fELF"));
+        let second = ask(alice, &server, "second", ONE);
+        assert_eq!(first, second);
+        let other = ask(alice, &server, "other", TWO);
+        assert_ne!(other.module, first.module);
+        assert_eq!(origins(&server), ["miss", "hit", "miss"]);
+        // It is there for the next server, too, after an end without any warning.
+        process::signal(server.pid, rustix::process::Signal::KILL);
+        let next = root::serve(alice);
+        assert_eq!(ask(alice, &next, "third", ONE), first);
+        assert_eq!(origins(&next), ["hit"]);
+    });
+}
+
+#[test]
+fn eight_equal_requests_at_once_are_one_compile() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        let server = root::serve(alice);
+        ask(alice, &server, "warm", TWO);
+        let release = &root::releases()[0];
+        let at = format!("--server={}", server.address());
+        let start = |number: u32| {
+            let place = alice.write(format!("{number}/.keep"), "");
+            let arguments = ["-p4", "-m", "kept", "-r", release, "-e", ONE];
+            let client = alice.command("stap-client").arg(&at).args(arguments);
+            client
+                .directory(place.parent().unwrap())
+                .deadline(lab::SLOW)
+                .start()
+        };
+        let clients: Vec<_> = (0..8).map(start).collect();
+        let mut modules = Vec::new();
+        for (number, client) in clients.into_iter().enumerate() {
+            client.finish().exits(0).prints("kept.ko\n");
+            let module = alice.home().join(number.to_string()).join("kept.ko");
+            modules.push(fs::read(module).unwrap());
+        }
+        modules.dedup();
+        assert_eq!(modules.len(), 1, "equal requests got different modules");
+        let origins = origins(&server);
+        let misses = origins.iter().skip(1).filter(|word| *word == "miss");
+        assert_eq!((misses.count(), origins.len()), (1, 9), "{origins:?}");
+    });
+}
+
+#[test]
+fn a_target_that_is_changed_under_a_running_server_is_compiled_for_anew() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        root::make_writable(lab);
+        let alice = lab.alice();
+        let server = root::serve(alice);
+        let inside = |path: &str| std::path::Path::new(TARGET_ROOT).join(path);
+        ask(alice, &server, "before", ONE);
+        assert_eq!(ask(alice, &server, "again", ONE).status, Some(0));
+        // In place, with the same length, and its time put back.
+        let header = inside("usr/include/stdio.h");
+        let was = fs::metadata(&header).unwrap().modified().unwrap();
+        let text = fs::read_to_string(&header).unwrap();
+        fs::write(&header, text.replacen("/*", "//", 1)).unwrap();
+        let file = fs::File::options().write(true).open(&header).unwrap();
+        file.set_modified(was).unwrap();
+        drop(file);
+        assert_eq!(ask(alice, &server, "header", ONE).status, Some(0));
+        // Another stap in its place, as a package manager puts it there.
+        let (stap, new) = (inside("usr/bin/stap"), inside("usr/bin/stap.new"));
+        fs::copy(&stap, &new).unwrap();
+        fs::rename(&new, &stap).unwrap();
+        assert_eq!(ask(alice, &server, "stap", ONE).status, Some(0));
+        assert_eq!(ask(alice, &server, "at last", ONE).status, Some(0));
+        assert_eq!(origins(&server), ["miss", "hit", "miss", "miss", "hit"]);
+    });
+}
+
+#[test]
+fn an_entry_that_is_not_as_it_was_written_is_dropped_and_the_log_says_why() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let (alice, bob) = (lab.alice(), lab.bob());
+        let server = root::serve(alice);
+        let good = ask(alice, &server, "good", ONE);
+        type Change = fn(&std::path::Path, User);
+        let changes: [(&str, Change); 4] = [
+            ("was altered", |entry, _| {
+                let mut content = fs::read(entry).unwrap();
+                let middle = content.len() / 2;
+                content[middle] ^= 1;
+                fs::write(entry, content).unwrap();
+            }),
+            ("cut short", |entry, _| {
+                let content = fs::read(entry).unwrap();
+                fs::write(entry, &content[..content.len() / 3]).unwrap();
+            }),
+            ("another user's", |entry, bob| {
+                std::os::unix::fs::chown(entry, Some(bob.id), Some(bob.id)).unwrap();
+            }),
+            ("a link", |entry, bob| {
+                let poison = bob.write("poison", fs::read(entry).unwrap());
+                fs::remove_file(entry).unwrap();
+                symlink(poison, entry).unwrap();
+            }),
+        ];
+        for (number, (reason, change)) in changes.into_iter().enumerate() {
+            let [entry] = &entries(alice)[..] else {
+                panic!("there is one result, not {:?}", entries(alice));
+            };
+            change(entry, bob);
+            let again = ask(alice, &server, &format!("again-{number}"), ONE);
+            assert_eq!(again.module, good.module, "{reason}");
+            let dropped = server.logs("a kept result is dropped");
+            assert!(server.said().contains(reason), "{dropped}");
+        }
+        assert_eq!(origins(&server), ["miss"; 5]);
+        let mode = fs::metadata(&entries(alice)[0])
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    });
+}
+
+#[test]
+fn a_full_disk_costs_nobody_an_answer() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        let results = root::results(alice);
+        fs::create_dir_all(&results).unwrap();
+        let small = c"mode=700,size=64k";
+        rustix::mount::mount("lab", &results, "tmpfs", MountFlags::empty(), Some(small)).unwrap();
+        std::os::unix::fs::chown(&results, Some(alice.id), Some(alice.id)).unwrap();
+        let server = root::serve(alice);
+        let first = ask(alice, &server, "first", ONE);
+        assert_eq!(first.status, Some(0));
+        server.logs("the result is not kept: it cannot be written: No space left on device");
+        assert_eq!(entries(alice), [""; 0].map(PathBuf::from));
+        assert_eq!(ask(alice, &server, "second", ONE).module, first.module);
+        assert_eq!(origins(&server), ["miss", "miss"]);
+    });
+}
+
+#[test]
+fn two_servers_share_one_directory() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        let (one, other) = (root::serve(alice), root::serve(alice));
+        let first = ask(alice, &one, "first", ONE);
+        assert_eq!(ask(alice, &other, "second", ONE), first);
+        ask(alice, &other, "third", TWO);
+        ask(alice, &one, "fourth", TWO);
+        assert_eq!(origins(&one), ["miss", "hit"]);
+        assert_eq!(origins(&other), ["hit", "miss"]);
+        assert_eq!(entries(alice).len(), 2);
+    });
+}
+
+#[test]
+fn results_of_users_are_apart_where_the_policy_wants_it() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let (alice, bob) = (lab.alice(), lab.bob());
+        let shared = "scope    = \"shared\"";
+        let personal = stap_policy::builtin::PERSONAL;
+        assert!(personal.contains(shared));
+        let apart = personal.replace(shared, "scope    = \"user\"");
+        let policy = alice.write("apart.toml", apart);
+        let server = root::serve_under(alice, policy.to_str().unwrap());
+        authorize(lab, bob);
+        for (user, directory) in [(alice, "a"), (bob, "a"), (alice, "b"), (bob, "b")] {
+            assert_eq!(ask(user, &server, directory, ONE).status, Some(0));
+        }
+        let expected = if server.said().contains("are told apart by the kernel") {
+            ["miss", "miss", "hit", "hit"]
+        } else {
+            // Without the kernel's word both are one address.
+            ["miss", "hit", "hit", "hit"]
+        };
+        assert_eq!(origins(&server), expected);
+    });
+}
