@@ -26,8 +26,8 @@ pub struct Heard {
 impl Heard {
     /// Whether these bytes are anywhere in what came back.
     pub fn holds(&self, part: impl AsRef<[u8]>) -> bool {
-        let part = part.as_ref();
-        self.bytes.windows(part.len()).any(|window| window == part)
+        // Replies may have many megabytes, and many parts are looked for.
+        memchr::memmem::find(&self.bytes, part.as_ref()).is_some()
     }
 
     /// Whether the connection was closed without an answer.

@@ -45,7 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
             .ask(&["-p2", "script/x.stp"])
             .with(
                 "script/x.stp",
-                format!("probe {} {{ exit() }}", vec!["begin"; 20_000].join(",")),
+                format!("probe {} {{ exit() }}", vec!["begin"; 5_000].join(",")),
             )
             .held_as(Who::User, Guard::Limit("stdout"), "rc 0")
             .held_as(Who::Root, Guard::Limit("stdout"), "'stdout'")
