@@ -52,10 +52,36 @@ fn breaking(text: &str) -> Vec<String> {
         let value = last(name).filter(|value| !OFF.contains(&value.to_ascii_lowercase().as_str()));
         breaking.extend(value.map(|value| format!("{name}={value}")));
     }
-    let calls =
-        last("SystemCallFilter").filter(|value| !value.is_empty() && !value.contains("@mount"));
+    let filters = settings.filter(|(name, _)| name.trim() == "SystemCallFilter");
+    let filters: Vec<_> = filters.map(|(_, value)| value.trim()).collect();
+    let calls = breaking_calls(&filters);
     breaking.extend(calls.map(|value| format!("SystemCallFilter={value}")));
     breaking
+}
+
+/// The filter among these that takes away a system call of the jail's. An empty one takes back those before it; the
+/// first of the rest says whether calls are named that are allowed or that are not.
+fn breaking_calls<'a>(filters: &[&'a str]) -> Option<&'a str> {
+    let filters = filters.rsplit(|filter| filter.is_empty()).next()?;
+    let is_denying = |filter: &&&str| filter.starts_with('~');
+    let first = filters.first()?;
+    let allows = |call: &str| {
+        let mut allowing = filters.iter().filter(|filter| !is_denying(filter));
+        allowing.any(|filter| names(filter).any(|name| name == call))
+    };
+    if !is_denying(&first) {
+        return (!allows("@mount")).then_some(first);
+    }
+    let breaks = |group: &str| {
+        let needed = NEEDED_CALLS.iter().find(|(name, _)| *name == group);
+        needed.is_some_and(|(_, call)| !allows(call))
+    };
+    let mut denying = filters.iter().filter(is_denying);
+    denying.find(|filter| names(filter).any(breaks)).copied()
+}
+
+fn names(filter: &str) -> impl Iterator<Item = &str> {
+    filter.trim_start_matches('~').split_whitespace()
 }
 
 /// The unit's file, the one that hides the others, and what is added to it.
@@ -87,12 +113,22 @@ const DIRECTORIES: [&str; 5] = [
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 ];
-const BREAKING: [&str; 5] = [
+const BREAKING: [&str; 7] = [
     "RestrictNamespaces",
+    "RestrictSUIDSGID",
+    "ProtectHostname",
     "ProtectKernelTunables",
     "ProtectKernelLogs",
     "ProtectControlGroups",
     "PrivateUsers",
+];
+/// Groups of system calls that may not be denied, each with the call or group that would have to be allowed in spite of
+/// it.
+const NEEDED_CALLS: [(&str, &str); 4] = [
+    ("@debug", "pidfd_getfd"),
+    ("@mount", "@mount"),
+    ("@privileged", "@privileged"),
+    ("@sandbox", "@sandbox"),
 ];
 const OFF: [&str; 5] = ["", "no", "false", "off", "0"];
 const MOST_FILES: usize = 64;
@@ -114,6 +150,23 @@ mod tests {
             ]
         );
         assert_eq!(of_unit(unit).state, State::Bad);
+    }
+
+    #[test]
+    fn filters_of_system_calls_are_judged_as_they_follow_one_another() {
+        for (filters, found) in [
+            (&["~@clock @swap"][..], None),
+            (&["~@clock @debug"], Some("~@clock @debug")),
+            (&["~@clock @debug", "pidfd_getfd"], None),
+            (&["~@clock", "~@mount"], Some("~@mount")),
+            (&["@system-service"], Some("@system-service")),
+            (&["@system-service", "@mount"], None),
+            (&["@system-service", "", "~@clock"], None),
+            (&["~@clock", ""], None),
+            (&[], None),
+        ] {
+            assert_eq!(breaking_calls(filters), found, "{filters:?}");
+        }
     }
 
     #[test]

@@ -324,4 +324,4 @@ fn uninstall() -> anyhow::Result<()> {
 /// All layers of the jail and the control group.
 const LAYERS: usize = 15;
 /// What systemd says of the unit; see the operator's manual.
-const EXPOSURE: f32 = 4.5;
+const EXPOSURE: f32 = 3.4;
