@@ -1,23 +1,27 @@
 //! Paths that cannot lead anywhere but where they say: no `.`, `..`, NUL or surprise in length.
+//!
+//! They travel as bytes, since a client's file names are in whatever encoding he likes.
 
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 /// An absolute path on the host, chosen by the operator or the worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "PathBuf", into = "PathBuf")]
+#[serde(try_from = "ByteBuf", into = "ByteBuf")]
 pub struct HostPath(PathBuf);
 
 /// An absolute path as the job sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "PathBuf", into = "PathBuf")]
+#[serde(try_from = "ByteBuf", into = "ByteBuf")]
 pub struct JailPath(PathBuf);
 
 /// A path below the workspace, as it may come from a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "PathBuf", into = "PathBuf")]
+#[serde(try_from = "ByteBuf", into = "ByteBuf")]
 pub struct WorkspacePath(PathBuf);
 
 /// Why a path is refused.
@@ -134,6 +138,20 @@ macro_rules! path_type {
 
             fn try_from(path: &Path) -> Result<Self, Self::Error> {
                 path.to_owned().try_into()
+            }
+        }
+
+        impl TryFrom<ByteBuf> for $name {
+            type Error = PathError;
+
+            fn try_from(path: ByteBuf) -> Result<Self, Self::Error> {
+                PathBuf::from(OsString::from_vec(path.into_vec())).try_into()
+            }
+        }
+
+        impl From<$name> for ByteBuf {
+            fn from(path: $name) -> Self {
+                Self::from(path.0.into_os_string().into_vec())
             }
         }
 

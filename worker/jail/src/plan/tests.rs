@@ -1,3 +1,6 @@
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -39,7 +42,13 @@ pub(crate) fn smallest() -> JailPlan {
 
 #[test]
 fn a_plan_survives_the_way_to_the_launcher() {
-    let plan = smallest();
+    let mut plan = smallest();
+    plan.workspace.files.push(WorkspaceFile {
+        path: Path::new(OsStr::from_bytes(b"request/latin-\xe9.stp"))
+            .try_into()
+            .unwrap(),
+        content: Vec::new(),
+    });
     assert_eq!(JailPlan::decode(&plan.encode().unwrap()).unwrap(), plan);
 }
 
