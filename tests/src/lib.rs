@@ -26,4 +26,5 @@ pub mod system;
 pub mod translator;
 pub mod trial;
 pub mod wait;
+pub mod words;
 pub mod world;

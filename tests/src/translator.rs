@@ -20,13 +20,21 @@ impl Seen {
     /// When there is none, or more than one.
     #[must_use]
     pub fn by(client: &Finished) -> Self {
-        let said = client.err();
+        Self::told(&client.err())
+    }
+
+    /// Reads the only run that a reply's stderr reports.
+    ///
+    /// # Panics
+    /// When there is none, or more than one.
+    #[must_use]
+    pub fn told(said: &str) -> Self {
         let lines = || {
             said.lines()
                 .filter_map(|line| line.strip_prefix("fakestap: "))
         };
         let runs = lines().filter(|line| line.starts_with("cwd ")).count();
-        assert_eq!(runs, 1, "stap was to run once\n{client}");
+        assert_eq!(runs, 1, "stap was to run once\n{said}");
         let after = |word: &'static str| lines().filter_map(move |line| line.strip_prefix(word));
         let path = |file: &str| file.rsplit_once(' ').map(|(path, _size)| path.to_owned());
         Self {
@@ -42,15 +50,29 @@ impl Seen {
     /// When the mark is missing.
     #[must_use]
     pub fn client_arguments(&self) -> Vec<String> {
+        let own = self.client_bytes().iter();
+        own.map(|argument| String::from_utf8_lossy(argument).into_owned())
+            .collect()
+    }
+
+    /// The script's own arguments, byte for byte.
+    ///
+    /// # Panics
+    /// When the server's mark is missing.
+    #[must_use]
+    pub fn script_bytes(&self) -> &[Vec<u8>] {
+        let all = self.client_bytes();
+        let mark = all.iter().position(|argument| argument == b"--");
+        mark.map_or(&[], |mark| &all[mark + 1..])
+    }
+
+    fn client_bytes(&self) -> &[Vec<u8>] {
         let mark = self
             .arguments
             .iter()
             .position(|argument| argument == b"--client-options");
         let own = mark.expect("the server marks where the client's options begin") + 1;
-        self.arguments[own..]
-            .iter()
-            .map(|argument| String::from_utf8_lossy(argument).into_owned())
-            .collect()
+        &self.arguments[own..]
     }
 
     /// Whether an option reached stap, with its value attached or apart.

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
+mod arguments;
+#[cfg(test)]
 mod authorize;
 #[cfg(test)]
 mod client;
