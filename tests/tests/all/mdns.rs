@@ -1,5 +1,6 @@
 //! Our programs and stock ones find each other by mDNS, on the same host and on another one: row X12.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use stap_tests::command::Invocation;
@@ -9,13 +10,12 @@ use stap_tests::interop::Site;
 use stap_tests::lab::{self, HELLO, Lab, User};
 use stap_tests::mdns::{Avahi, Entry};
 use stap_tests::requirement;
+use stap_tests::root;
 use stap_tests::wait;
 
 use crate::authorize::certificate;
 
 const PARSE: [&str; 3] = ["-p1", "-e", HELLO];
-/// The release whose stock programs are tried.
-const PEER: &str = "testing";
 
 /// Two hosts with avahi, and the stock programs on both.
 struct Network {
@@ -89,7 +89,7 @@ fn serial(entries: &[Entry]) -> String {
 
 #[test]
 fn an_announcement_is_that_of_a_stock_server() {
-    let Some(peer) = requirement::peer(PEER) else {
+    let Some(peer) = requirement::peer("testing") else {
         return;
     };
     lab::inside_with(&peer, |lab| {
@@ -115,50 +115,113 @@ fn an_announcement_is_that_of_a_stock_server() {
 }
 
 #[test]
-fn x12_stock_clients_list_our_server_and_use_it() {
-    let Some(peer) = requirement::peer(PEER) else {
+fn each_target_is_announced_under_a_name_of_its_own() {
+    if !requirement::has_target_root() {
         return;
-    };
-    lab::inside_with(&peer, |lab| {
-        let network = Network::of(lab);
-        let server = lab.serve(lab.alice());
-        let serial = serial(&network.see(server.port)[0]);
-        let release = lab.alice().run("uname", ["-r"]).out();
-        let arch = lab.alice().run("uname", ["-m"]).out();
-        let tail = format!(
-            " port={} sysinfo=\"{} {}\" version=5.1 certinfo=\"{serial}\"",
-            server.port,
-            release.trim(),
-            arch.trim()
+    }
+    lab::inside(|lab| {
+        let second = Avahi::start_on(lab.second_host());
+        let server = root::serve(lab.alice());
+        let releases = root::releases();
+        let announced = wait::until("every target is announced", || {
+            let of_one_kind = |entry: &Entry| entry.protocol == "IPv4" && entry.port == server.port;
+            let entries = second.entries().into_iter().filter(of_one_kind);
+            let entries: Vec<_> = entries.collect();
+            (entries.len() == releases.len()).then_some(entries)
+        });
+        let mut names: Vec<_> = announced.iter().map(|entry| entry.name.clone()).collect();
+        names.sort();
+        assert_eq!(names, names_of("labhost", releases.len()));
+        let mut targets: Vec<_> = announced
+            .iter()
+            .flat_map(|entry| entry.texts.last())
+            .collect();
+        targets.sort();
+        let expected = releases
+            .iter()
+            .map(|release| format!("sysinfo={release} x86_64"));
+        assert!(
+            targets.into_iter().eq(&expected.collect::<Vec<_>>()),
+            "{announced:?}"
         );
-        for host in network.hosts {
-            let stap = |user: User, words: &[&str]| network.stap(host, user, words);
-            for words in ["online", "online,trusted,compatible", "specified"] {
-                lists(
-                    stap(lab.alice(), &[&format!("--list-servers={words}")]),
-                    &tail,
-                );
-            }
-            // Bob sees it and does not trust it.
-            lists(stap(lab.bob(), &["--list-servers=online"]), &tail);
-            let trusted = stap(lab.bob(), &["--list-servers=online,trusted"]).run();
-            trusted.exits(0).says("No servers found");
-            let by_number = format!("--use-server={serial}");
-            for named in ["--use-server", &by_number] {
-                let used = stap(lab.alice(), &[&[named][..], &PARSE].concat()).run();
-                used.exits(0).prints("# parse tree dump\n");
-                let refused = stap(lab.bob(), &[&[named][..], &PARSE].concat()).run();
-                refused.exits(1).prints_nothing();
-            }
-        }
-        let stap = |words: &[&str]| network.stap(network.hosts[1], lab.bob(), words);
-        lab.bob()
-            .run("stap-authorize-server-cert", [certificate(lab)])
-            .exits(0);
-        lists(stap(&["--list-servers"]), &tail);
-        let used = stap(&[&["--use-server"][..], &PARSE].concat()).run();
-        used.exits(0).prints("# parse tree dump\n");
     });
+}
+
+/// What the instances of one host are called, as avahi-browse prints it.
+fn names_of(host: &str, count: usize) -> Vec<String> {
+    let name = |number| match number {
+        1 => format!("Systemtap Compile Server on {host}"),
+        _ => format!("Systemtap Compile Server on {host} \\035{number}"),
+    };
+    (1..=count).map(name).collect()
+}
+
+#[test]
+fn x12_stock_clients_list_our_server_and_use_it_5_6() {
+    if let Some(peer) = requirement::peer("testing") {
+        lab::inside_with(&peer, |lab| {
+            stock_clients_use_our_server(lab);
+        });
+    }
+}
+
+#[test]
+fn x12_stock_clients_list_our_server_and_use_it_5_1() {
+    if let Some(peer) = requirement::peer("trixie") {
+        lab::inside_with(&peer, |lab| {
+            stock_clients_use_our_server(lab);
+        });
+    }
+}
+
+#[test]
+fn x12_stock_clients_list_our_server_and_use_it_4_8() {
+    if let Some(peer) = requirement::peer("bookworm") {
+        lab::inside_with(&peer, |lab| {
+            stock_clients_use_our_server(lab);
+        });
+    }
+}
+
+fn stock_clients_use_our_server(lab: &Lab) {
+    let network = Network::of(lab);
+    let server = lab.serve(lab.alice());
+    let serial = serial(&network.see(server.port)[0]);
+    let release = lab.alice().run("uname", ["-r"]).out();
+    let arch = lab.alice().run("uname", ["-m"]).out();
+    let tail = format!(
+        " port={} sysinfo=\"{} {}\" version=5.1 certinfo=\"{serial}\"",
+        server.port,
+        release.trim(),
+        arch.trim()
+    );
+    for host in network.hosts {
+        let stap = |user: User, words: &[&str]| network.stap(host, user, words);
+        for words in ["online", "online,trusted,compatible", "specified"] {
+            lists(
+                stap(lab.alice(), &[&format!("--list-servers={words}")]),
+                &tail,
+            );
+        }
+        // Bob sees it and does not trust it.
+        lists(stap(lab.bob(), &["--list-servers=online"]), &tail);
+        let trusted = stap(lab.bob(), &["--list-servers=online,trusted"]).run();
+        trusted.exits(0).says("No servers found");
+        let by_number = format!("--use-server={serial}");
+        for named in ["--use-server", &by_number] {
+            let used = stap(lab.alice(), &[&[named][..], &PARSE].concat()).run();
+            used.exits(0).prints("# parse tree dump\n");
+            let refused = stap(lab.bob(), &[&[named][..], &PARSE].concat()).run();
+            refused.exits(1).prints_nothing();
+        }
+    }
+    let stap = |words: &[&str]| network.stap(network.hosts[1], lab.bob(), words);
+    lab.bob()
+        .run("stap-authorize-server-cert", [certificate(lab)])
+        .exits(0);
+    lists(stap(&["--list-servers"]), &tail);
+    let used = stap(&[&["--use-server"][..], &PARSE].concat()).run();
+    used.exits(0).prints("# parse tree dump\n");
 }
 
 /// Asserts that a listing has our server at an address of the first host, and nothing that is not
@@ -174,50 +237,76 @@ fn lists(listing: Invocation, tail: &str) {
 }
 
 #[test]
-fn our_clients_find_a_stock_server_and_use_it() {
-    let Some(peer) = requirement::peer(PEER) else {
-        return;
-    };
-    lab::inside_with(&peer, |lab| {
-        let network = Network::of(lab);
-        // It serves the running kernel, too, which the root cannot compile for.
-        let option = format!("-r{}", network.site.release());
-        let server = network.site.server(lab.bob()).arg(&option);
-        let server = network.site.start(server, lab.bob());
-        let serial = serial(&network.see(server.port)[0]);
-        let there = format!("labhost.local 10.77.0.1 {} 'sysinfo=", server.port);
-        for host in network.hosts {
-            for (search, count) in [(&[][..], 1), (&["--all"], 2)] {
-                let search = host.command(lab.alice(), "stap-find-servers").args(search);
-                let found = search.run();
-                let listed = found.exits(0).out();
-                assert!(
-                    listed.lines().all(|line| line.starts_with(&there)),
-                    "{found}"
-                );
-                assert_eq!(listed.lines().count(), count, "{found}");
-            }
-        }
-        for (host, user) in network.hosts.into_iter().zip([lab.bob(), lab.alice()]) {
-            let client = |words: &[&str]| host.command(user, "stap-client").args(words).run();
-            let parse = [&[option.as_str()][..], &PARSE].concat();
-            client(&parse).exits(1).prints_nothing();
-            trust(user, &lab.bob().server_database().join("stap.cert"));
-            let by_number = format!("--server={serial}");
-            for named in [
-                &[][..],
-                &["--use-server"],
-                &[&by_number],
-                &["--server=labhost.local"],
-            ] {
-                parsed(&client(&[named, &parse].concat()));
-            }
-        }
-        server.stop();
-    });
+fn our_clients_find_a_stock_server_and_use_it_5_6() {
+    if let Some(peer) = requirement::peer("testing") {
+        lab::inside_with(&peer, |lab| {
+            our_clients_use_a_stock_server(lab);
+        });
+    }
 }
 
-/// What a stock server leaves is open to everybody, which our clients reject with the way to mend it.
+#[test]
+fn our_clients_find_a_stock_server_and_use_it_5_1() {
+    if let Some(peer) = requirement::peer("trixie") {
+        lab::inside_with(&peer, |lab| {
+            our_clients_use_a_stock_server(lab);
+        });
+    }
+}
+
+#[test]
+fn our_clients_find_a_stock_server_and_use_it_4_8() {
+    if let Some(peer) = requirement::peer("bookworm") {
+        lab::inside_with(&peer, |lab| {
+            our_clients_use_a_stock_server(lab);
+        });
+    }
+}
+
+fn our_clients_use_a_stock_server(lab: &Lab) {
+    let network = Network::of(lab);
+    // It serves the running kernel, too, which the root cannot compile for.
+    let option = format!("-r{}", network.site.release());
+    let server = network.site.server(lab.bob()).arg(&option);
+    let server = network.site.start(server, lab.bob());
+    let entries = &network.see(server.port)[1];
+    let serial = serial(entries);
+    let names: BTreeSet<_> = entries.iter().map(|entry| entry.name.clone()).collect();
+    assert!(names.into_iter().eq(names_of("labhost", 2)), "{entries:?}");
+    let there = format!("labhost.local 10.77.0.1 {} 'sysinfo=", server.port);
+    for host in network.hosts {
+        for (search, count) in [(&[][..], 1), (&["--all"], 2)] {
+            let search = host.command(lab.alice(), "stap-find-servers").args(search);
+            let found = search.run();
+            let listed = found.exits(0).out();
+            assert!(
+                listed.lines().all(|line| line.starts_with(&there)),
+                "{found}"
+            );
+            assert_eq!(listed.lines().count(), count, "{found}");
+        }
+    }
+    for (host, user) in network.hosts.into_iter().zip([lab.bob(), lab.alice()]) {
+        let client = |words: &[&str]| host.command(user, "stap-client").args(words).run();
+        let parse = [&[option.as_str()][..], &PARSE].concat();
+        if user == lab.alice() {
+            client(&parse).exits(1).prints_nothing();
+        }
+        trust(user, &lab.bob().server_database().join("stap.cert"));
+        let by_number = format!("--server={serial}");
+        for named in [
+            &[][..],
+            &["--use-server"],
+            &[&by_number],
+            &["--server=labhost.local"],
+        ] {
+            parsed(&client(&[named, &parse].concat()));
+        }
+    }
+    server.stop();
+}
+
+/// What a stock server of 5.1 and 5.6 leaves is open to everybody, which our clients reject with the way to mend it.
 fn trust(user: User, certificate: &Path) {
     if user.client_database().exists() {
         for closed in [user.home().join(".systemtap/ssl"), user.client_database()] {

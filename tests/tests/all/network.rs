@@ -193,3 +193,22 @@ fn what_was_killed_is_not_believed_for_ever() {
         }
     });
 }
+
+#[test]
+fn two_interfaces_on_one_link_are_no_conflict() {
+    lab::inside(|lab| {
+        // Without a second host the link's other end is here, too.
+        let first = lab.first_host();
+        first.ip("addr add 10.77.0.3/24 dev lab1");
+        let avahis = [(first, Avahi::start(lab))];
+        let server = lab.serve(lab.alice());
+        is_found(lab.alice(), server.port, &avahis);
+        avahis[0].1.restart();
+        is_found(lab.alice(), server.port, &avahis);
+        for entry in avahis[0].1.entries() {
+            let names = [entry.name.as_str(), entry.host.as_str()];
+            let own = ["Systemtap Compile Server on labhost", "labhost.local"];
+            assert_eq!(names, own, "{entry:?}");
+        }
+    });
+}

@@ -485,7 +485,11 @@ const ROWS: &[(&str, Kept)] = &[
     ),
     (
         "X12",
-        Tests(&["mdns::x12_stock_clients_list_our_server_and_use_it"]),
+        Tests(&[
+            "mdns::x12_stock_clients_list_our_server_and_use_it_5_6",
+            "mdns::x12_stock_clients_list_our_server_and_use_it_5_1",
+            "mdns::x12_stock_clients_list_our_server_and_use_it_4_8",
+        ]),
     ),
 ];
 
