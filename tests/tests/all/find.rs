@@ -208,6 +208,46 @@ fn x11_a_restart_of_the_avahi_daemon_changes_nothing() {
     });
 }
 
+#[test]
+fn nonsense_in_an_announcement_is_survived() {
+    lab::inside(|lab| {
+        let avahi = Avahi::start(lab);
+        let alice = lab.alice();
+        let release = alice.run("uname", ["-r"]).out();
+        let arch = alice.run("uname", ["-m"]).out();
+        let sysinfo = format!("sysinfo={} {}", release.trim(), arch.trim());
+        // Each fits, so each is looked at; nobody is there.
+        let odd: [&[&str]; 7] = [
+            &["version=abc"],
+            &["version="],
+            &["version=-1", "version=5.6"],
+            &["version=99999999999999999999.1", "certinfo="],
+            &["version=\x1b[2J5.1", "certinfo=\"'\n"],
+            &["certinfo=00:00", "certinfo=zz", "mok_info=\x07"],
+            &["=", "x", "VERSION=9.9"],
+        ];
+        let mut published = Vec::new();
+        for (port, texts) in (65001..).zip(odd) {
+            let texts = [&[sysinfo.as_str()][..], texts].concat();
+            published.push(avahi.publish(&format!("x{port}"), port, &texts));
+        }
+        let server = lab.serve(alice);
+        let listed = || alice.client(["--list-servers=online"]);
+        let found = || alice.command("stap-find-servers").run();
+        for look in [&listed as &dyn Fn() -> Finished, &found] {
+            let all = wait::until("the honest one is among them", || {
+                let all = look();
+                let text = all.out() + &all.err();
+                text.contains(&server.port.to_string()).then_some(all)
+            });
+            let text = all.exits(0).out() + &all.err();
+            assert!(!text.contains(['\x1b', '\x07']), "{all}");
+        }
+        let used = alice.client(["-p1", "-e", lab::HELLO]);
+        used.exits(0).prints("# parse tree dump\n");
+    });
+}
+
 fn find_or_start(user: User, arguments: &[&str]) -> Finished {
     user.run("stap-find-or-start-server", arguments)
 }

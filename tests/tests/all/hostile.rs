@@ -1,5 +1,6 @@
 //! Requests that no client of ours would send. The server says why, logs one line, and goes on.
 
+use stap_protocol::version::ProtocolVersion;
 use stap_tests::archive::{self, Member};
 use stap_tests::lab::{self, HELLO, Lab};
 use stap_tests::peer;
@@ -323,9 +324,17 @@ fn nothing_in_a_request_forges_a_line_of_the_log() {
 fn odd_versions_and_locales_are_survived() {
     lab::inside(|lab| {
         let server = server(lab);
-        for version in ["abc", "", "99.1", "1.0", "-1", "999999999999999999999.1"] {
-            let members = [
-                Member::file("version", version),
+        let odd = [
+            "abc",
+            "",
+            "99.1",
+            "1.0",
+            "4.8",
+            "-1",
+            "999999999999999999999.1",
+        ];
+        for version in odd.into_iter().map(Some).chain([None]) {
+            let mut members = vec![
                 sysinfo(lab),
                 Member::file("argv1", "-p1"),
                 Member::file("argv2", format!("-e{HELLO}")),
@@ -333,11 +342,21 @@ fn odd_versions_and_locales_are_survived() {
                     "locale",
                     "LANG=C\nLD_PRELOAD=/tmp/x.so\nLC_ALL=$(id)\nPATH=/tmp\n",
                 ),
+                // What only a client of tomorrow sends.
+                Member::file("colour", "blue"),
+                Member::file("colours/sky", "blue"),
             ];
+            members.extend(version.map(|version| Member::file("version", version)));
             let reply = peer::request(&server, &archive::of(&members));
             let said = String::from_utf8_lossy(&reply.stderr).into_owned();
             assert_eq!(reply.rc, 0, "{version:?}: {said}");
-            assert!(said.contains("locale LANG=C "), "{said}");
+            assert!(
+                said.contains("locale LANG=C ") && !said.contains("colour"),
+                "{said}"
+            );
+            // A number that the client knows; stock clients abort at anything that is none.
+            let understood = ProtocolVersion::new(1, 6)..=ProtocolVersion::CURRENT;
+            assert!(understood.contains(&reply.version), "{}", reply.version);
         }
         still_serves(lab, &server);
     });

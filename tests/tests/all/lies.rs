@@ -142,6 +142,33 @@ fn x5_an_incomplete_reply_is_refused() {
 }
 
 #[test]
+fn a_server_may_call_its_version_anything() {
+    lab::inside(|lab| {
+        peer::databases(lab.alice(), peer::now());
+        let odd: [Option<&[u8]>; 8] = [
+            None,
+            Some(b""),
+            Some(b"abc"),
+            Some(b"1.0"),
+            Some(b"4.8\n"),
+            Some(b"99.1"),
+            Some(b"\xff\x1b[2J"),
+            Some(b"99999999999999999999.-1"),
+        ];
+        for version in odd {
+            let mut members = honest_but_for("version");
+            members.extend(version.map(|version| Member::file("version", version)));
+            members.push(Member::file("stap000000/evil.ko", MODULE));
+            let liar = Liar::answering(lab.alice(), 1, archive::of(&members));
+            let at = format!("--server={}:{}", stap_tests::world::ADDRESS, liar.port);
+            let used = lab.alice().client([&at, "-p4", "-e", HELLO]);
+            used.exits(0).prints("evil.ko\n").never_says("\x1b");
+            liar.finish();
+        }
+    });
+}
+
+#[test]
 fn what_is_no_archive_is_no_reply() {
     lab::inside(|lab| {
         peer::databases(lab.alice(), peer::now());

@@ -247,6 +247,40 @@ fn what_our_tools_authorize_is_trusted_by_a_stock_client_until_it_is_revoked() {
 }
 
 #[test]
+fn a_changed_certificate_is_told_to_both_clients_until_it_is_trusted() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let bob = lab.bob();
+        let former = lab.serve_with(lab.alice(), []);
+        let bare = stock(lab, bob);
+        authorize(lab, bob);
+        stock_parses(&bare, &former).exits(0);
+        former.stop();
+        fs::remove_dir_all(lab.alice().server_database()).unwrap();
+
+        let server = lab.serve(lab.alice());
+        let before = lab::store_files(&bob.client_database());
+        let refused = bob.client(PARSE);
+        refused
+            .exits(1)
+            .prints_nothing()
+            .says("is not trusted")
+            .says("stap-authorize-server-cert stap.cert");
+        stock_parses(&bare, &server)
+            .exits(1)
+            .prints_nothing()
+            .says("Unable to connect to a server");
+        assert_eq!(lab::store_files(&bob.client_database()), before);
+        assert_eq!(server.requests(), Vec::<String>::new(), "nothing was sent");
+        authorize(lab, bob);
+        bob.client(PARSE).exits(0).prints(PARSED);
+        stock_parses(&bare, &server).exits(0).prints(PARSED);
+    });
+}
+
+#[test]
 fn what_a_stock_client_trusts_and_revokes_is_trusted_by_ours_and_not() {
     if !requirement::has_target_root() {
         return;
