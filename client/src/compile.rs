@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use stap_certs::{Environment, Paths, PathsError};
 use stap_protocol::options::Order;
-use stap_protocol::reply::{Reply, ReplyError, ReplyLimits};
+use stap_protocol::reply::{Origin, Reply, ReplyError, ReplyLimits};
 use stap_protocol::request::MachineOwnerKeys;
 use stap_protocol::signing::Privilege;
 use stap_protocol::target::{TargetName, TargetNameError};
@@ -326,6 +326,9 @@ async fn compile(
     }
     let compiled = replayed?;
     if plan.verbosity > 0 {
+        if let Some(origin) = reply.origin {
+            diagnostics.plain(told(origin));
+        }
         let spent = CpuTime::of_self()
             .since(start.1)
             .with_real(start.0.elapsed());
@@ -335,6 +338,16 @@ async fn compile(
         ));
     }
     Ok(compiled)
+}
+
+/// What a server that keeps results did, for somebody who wants to know why it was quick or slow.
+fn told(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Hit => "The server had this result already (store: hit).",
+        Origin::Miss => "The server compiled this and keeps the result (store: miss).",
+        Origin::Joined => "The server was compiling this for somebody else (store: joined).",
+        Origin::Off => "The server compiled this and does not keep the result (store: off).",
+    }
 }
 
 /// Reads the files on a thread of its own: standard input may keep it waiting for ever, and a signal

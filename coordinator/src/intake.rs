@@ -37,6 +37,8 @@ pub struct Accepted {
 pub struct Client {
     /// The protocol version that it speaks.
     pub version: ProtocolVersion,
+    /// Whether it wants to know where its result is from.
+    pub wants_origin: bool,
     /// What was tolerated in its request, for its stderr.
     pub notices: Vec<String>,
 }
@@ -60,6 +62,7 @@ pub fn admit(
         files,
         locale,
         machine_owner_keys,
+        wants_origin,
         notices,
     } = request.into_parts();
     let target = catalogue.find(&wanted).ok_or_else(|| Refusal::Target {
@@ -88,7 +91,11 @@ pub fn admit(
     Ok(Accepted {
         job,
         record,
-        client: Client { version, notices },
+        client: Client {
+            version,
+            wants_origin,
+            notices,
+        },
     })
 }
 

@@ -3,7 +3,7 @@
 mod filter;
 
 use stap_protocol::job::{Outcome, OutputFile, Report, Wider};
-use stap_protocol::reply::{Parts, Reply};
+use stap_protocol::reply::{Origin, Parts, Reply};
 use stap_protocol::target::TargetName;
 use stap_protocol::version::ProtocolVersion;
 
@@ -20,6 +20,7 @@ pub fn compose(
     client: &Client,
     target: &TargetName,
     signature: &Signature,
+    origin: Origin,
     id: RequestId,
 ) -> Reply {
     let mut lines: String = client
@@ -54,6 +55,7 @@ pub fn compose(
         stderr,
         files,
         signing_key: None,
+        origin: client.wants_origin.then_some(origin),
     };
     Reply::new(parts).unwrap_or_else(|invalid| {
         tracing::warn!(%invalid, "the worker's results make no reply");

@@ -204,7 +204,14 @@ impl Sessions {
         };
         room.set(weight(&report))
             .map_err(|full| self.busy(full.to_string()))?;
-        Ok(compose(report, &client, &target, &signature, *id))
+        Ok(compose(
+            report,
+            &client,
+            &target,
+            &signature,
+            origin.of_reply(),
+            *id,
+        ))
     }
 
     /// The machine owner keys of this moment, for a request that asks for one.

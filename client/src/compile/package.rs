@@ -98,6 +98,7 @@ pub(crate) fn package(
             .collect(),
         locale,
         machine_owner_keys,
+        wants_origin: plan.verbosity > 0,
         ..Parts::new(SysInfo::from(target.clone()), arguments)
     })?;
     Ok(Package {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use stap_protocol::job::{InputFile, OutputFile};
 use stap_protocol::locale::VARIABLES;
 use stap_protocol::path::RelativePath;
-use stap_protocol::reply::{self, Reply, ReplyLimits};
+use stap_protocol::reply::{self, Origin, Reply, ReplyLimits};
 use stap_protocol::request::{self, Limits, MachineOwnerKeys, Request, SysInfo};
 use stap_protocol::version::ProtocolVersion;
 use tempfile::TempDir;
@@ -74,14 +74,24 @@ fn requests() -> impl Strategy<Value = Request> {
         input_files(),
         locale(),
         keys(),
+        any::<bool>(),
     )
         .prop_map(
-            |((major, minor), target, arguments, files, locale, machine_owner_keys)| {
+            |(
+                (major, minor),
+                target,
+                arguments,
+                files,
+                locale,
+                machine_owner_keys,
+                wants_origin,
+            )| {
                 let parts = request::Parts {
                     version: ProtocolVersion::new(major, minor),
                     files,
                     locale,
                     machine_owner_keys,
+                    wants_origin,
                     ..request::Parts::new(target, arguments)
                 };
                 Request::new(parts).unwrap()
@@ -103,19 +113,28 @@ fn output_files() -> impl Strategy<Value = Vec<OutputFile>> {
 
 fn replies() -> impl Strategy<Value = Reply> {
     let key = prop::option::of(content());
-    (any::<i32>(), content(), content(), output_files(), key).prop_map(
-        |(rc, stdout, stderr, files, signing_key)| {
+    let origins = prop::sample::select(&[Origin::Hit, Origin::Miss, Origin::Joined, Origin::Off]);
+    let origin = prop::option::of(origins);
+    (
+        any::<i32>(),
+        content(),
+        content(),
+        output_files(),
+        key,
+        origin,
+    )
+        .prop_map(|(rc, stdout, stderr, files, signing_key, origin)| {
             let parts = reply::Parts {
                 rc,
                 stdout,
                 stderr,
                 files,
                 signing_key,
+                origin,
                 ..reply::Parts::default()
             };
             Reply::new(parts).unwrap()
-        },
-    )
+        })
 }
 
 /// Unpacks an archive with Info-ZIP's `unzip`, which is what stock clients and servers run. Any

@@ -11,6 +11,7 @@ use crate::request_id::RequestIds;
 fn client() -> Client {
     Client {
         version: ProtocolVersion::CURRENT,
+        wants_origin: false,
         notices: Vec::new(),
     }
 }
@@ -52,7 +53,14 @@ fn composed(report: Report, client: &Client) -> Reply {
         arch: "x86_64".parse().unwrap(),
     };
     let id = RequestIds::default().next();
-    compose(report, client, &target, &Signature::NotNeeded, id)
+    compose(
+        report,
+        client,
+        &target,
+        &Signature::NotNeeded,
+        Origin::Miss,
+        id,
+    )
 }
 
 fn stderr(reply: &Reply) -> String {
@@ -154,7 +162,7 @@ fn a_module_that_the_signer_refused_is_not_sent() {
         let report = report(Outcome::Exited { code: 0 }, files);
         let refused = Signature::Refused("it enforces stapdev".to_owned());
         let id = RequestIds::default().next();
-        let reply = compose(report, &client(), &target, &refused, id);
+        let reply = compose(report, &client(), &target, &refused, Origin::Miss, id);
         assert_eq!((reply.rc, reply.files.len()), (1, 0));
         assert!(stderr(&reply).contains("cannot be signed: it enforces stapdev"));
     }
@@ -169,6 +177,18 @@ fn several_modules_are_a_refusal() {
     });
     let reply = composed(report(Outcome::Exited { code: 0 }, files), &client());
     assert_eq!((reply.rc, reply.files.len()), (1, 0));
+}
+
+#[test]
+fn only_a_client_that_asks_hears_where_its_result_is_from() {
+    let curious = Client {
+        wants_origin: true,
+        ..client()
+    };
+    for (client, origin) in [(client(), None), (curious, Some(Origin::Miss))] {
+        let reply = composed(report(Outcome::Exited { code: 0 }, Vec::new()), &client);
+        assert_eq!(reply.origin, origin);
+    }
 }
 
 #[test]

@@ -11,13 +11,13 @@ mod failures;
 mod flight;
 mod shelf;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stap_policy::Scope;
 use stap_protocol::job::{Job, Outcome, Report};
 use stap_protocol::options;
+use stap_protocol::reply;
 use stap_protocol::target::{TargetIdentity, TargetName};
 use stap_store::{Key, Shelf, Tenant};
 use tokio::time::{Instant, timeout};
@@ -298,21 +298,21 @@ impl Found {
 }
 
 impl Origin {
-    /// One word for the log and for clients.
+    /// As clients hear it.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn of_reply(&self) -> reply::Origin {
         match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Joined => "joined",
-            Self::Off(_) => "off",
+            Self::Hit => reply::Origin::Hit,
+            Self::Miss => reply::Origin::Miss,
+            Self::Joined => reply::Origin::Joined,
+            Self::Off(_) => reply::Origin::Off,
         }
     }
-}
 
-impl fmt::Display for Origin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.word())
+    /// One word for the log.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        self.of_reply().word()
     }
 }
 

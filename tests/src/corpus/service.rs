@@ -14,8 +14,7 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal};
 use stap_protocol::job::InputFile;
 use stap_protocol::reply::{Parts as Reply, Reply as Decoded, ReplyLimits};
-use stap_protocol::request::{MachineOwnerKeys, Parts, Request, SysInfo};
-use stap_protocol::version::ProtocolVersion;
+use stap_protocol::request::{Parts, Request, SysInfo};
 use stap_transport::Deadlines;
 use stap_transport::client;
 
@@ -328,13 +327,8 @@ fn request_for(
         arch: Some(host.machine().to_str()?.parse()?),
     };
     Ok(Request::new(Parts {
-        version: ProtocolVersion::CURRENT,
-        target,
-        arguments,
         files,
-        locale: Vec::new(),
-        machine_owner_keys: MachineOwnerKeys::default(),
-        notices: Vec::new(),
+        ..Parts::new(target, arguments)
     })?)
 }
 

@@ -45,6 +45,15 @@ impl Writer {
             true => CompressionMethod::Deflated,
             false => CompressionMethod::Stored,
         };
+        self.add(name, content, method);
+    }
+
+    /// Adds a regular file as it is, however large it is.
+    pub(crate) fn stored(&mut self, name: &[u8], content: &[u8]) {
+        self.add(name, content, CompressionMethod::Stored);
+    }
+
+    fn add(&mut self, name: &[u8], content: &[u8], method: CompressionMethod) {
         let options = options(FILE_MODE).compression_method(method).name(name);
         self.archive
             .start_file_with_options(options)

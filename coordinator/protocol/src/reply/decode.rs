@@ -1,6 +1,6 @@
 //! From a package to a reply, believing nothing.
 
-use super::{InvalidReply, Parts, Reply};
+use super::{InvalidReply, Origin, Parts, Reply};
 use crate::archive::{self, ArchiveError, ArchiveLimits, Entry, Kind};
 use crate::job::OutputFile;
 use crate::path::{FileName, PathError};
@@ -102,6 +102,7 @@ struct Members {
     stdout: Option<Vec<u8>>,
     stderr: Option<Vec<u8>>,
     signing_key: Option<Vec<u8>>,
+    store: Option<Vec<u8>>,
     results: Option<Vec<u8>>,
     files: Vec<OutputFile>,
 }
@@ -118,6 +119,7 @@ impl Members {
             (b"stdout", []) => self.stdout = Some(file(entry)?),
             (b"stderr", []) => self.stderr = Some(file(entry)?),
             (b"signing_key.x509", []) => self.signing_key = Some(file(entry)?),
+            (b"store", []) => self.store = Some(file(entry)?),
             // Servers before 1.6 put this module for old kernels here; we have no use for it.
             (b"uprobes.ko" | b"uprobes.ko.sgn", []) => drop(file(entry)?),
             (top, inside) if is_result_directory(top) => self.take_result(entry, top, inside)?,
@@ -165,6 +167,7 @@ impl Members {
             stderr: self.stderr.ok_or(ReplyError::Missing("stderr"))?,
             files: self.files,
             signing_key: self.signing_key,
+            origin: self.store.and_then(|word| Origin::of_word(&word)),
         })
     }
 }

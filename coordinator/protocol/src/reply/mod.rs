@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod origin;
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -15,6 +16,7 @@ use crate::path::FileName;
 use crate::version::ProtocolVersion;
 
 pub use decode::{ReplyError, ReplyLimits};
+pub use origin::Origin;
 
 /// The directory of the results. Clients take any name of this shape.
 pub const RESULTS: &str = "stap000000";
@@ -48,6 +50,8 @@ pub struct Parts {
     /// The certificate (DER) of the key with which the server signs for Secure Boot, when the client
     /// has to enrol it first.
     pub signing_key: Option<Vec<u8>>,
+    /// Where the result is from, for a client that asked.
+    pub origin: Option<Origin>,
 }
 
 /// Why parts do not make a reply.
@@ -143,6 +147,7 @@ impl Default for Parts {
             stderr: Vec::new(),
             files: Vec::new(),
             signing_key: None,
+            origin: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::keys::MachineOwnerKeys;
 use super::sysinfo::{SysInfo, SysInfoError};
-use super::{DIRECTORIES, InvalidRequest, MAX_ARGUMENTS, Parts, Request};
+use super::{DIRECTORIES, InvalidRequest, MAX_ARGUMENTS, ORIGIN, Parts, Request};
 use crate::archive::{self, ArchiveError, ArchiveLimits, Entry, Kind};
 use crate::frame::FrameError;
 use crate::job::InputFile;
@@ -116,6 +116,7 @@ struct Members {
     sysinfo: Option<Vec<u8>>,
     locale: Vec<u8>,
     keys: Option<Vec<u8>>,
+    wants: Vec<u8>,
     arguments: BTreeMap<usize, Vec<u8>>,
     files: Vec<InputFile>,
 }
@@ -132,6 +133,7 @@ impl Members {
             b"sysinfo" => self.sysinfo = Some(file(entry)?),
             b"locale" => self.locale = file(entry)?,
             b"mok_fingerprints" => self.keys = Some(file(entry)?),
+            b"wants" => self.wants = file(entry)?,
             _ => {
                 if let Some(number) = argument_number(name) {
                     self.arguments.insert(number, file(entry)?);
@@ -165,6 +167,10 @@ impl Members {
             files: self.files,
             locale: locale.variables,
             machine_owner_keys,
+            wants_origin: self
+                .wants
+                .split(|byte| *byte == b'\n')
+                .any(|want| want == ORIGIN),
             notices: [locale.notices, key_notices].concat(),
         })
     }

@@ -1,6 +1,6 @@
 //! From a request to a package, member by member as stock clients write it.
 
-use super::Request;
+use super::{ORIGIN, Request};
 use crate::archive::{Compression, Writer};
 use crate::locale;
 
@@ -26,6 +26,9 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
     writer.file(b"locale", &locale::encode(&request.locale));
     if let Some(keys) = request.machine_owner_keys.encode() {
         writer.file(b"mok_fingerprints", &keys);
+    }
+    if request.wants_origin {
+        writer.file(b"wants", ORIGIN);
     }
     writer.finish()
 }

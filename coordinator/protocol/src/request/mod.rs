@@ -38,6 +38,9 @@ pub const MAX_FILE_BYTES: u64 = 1 << 30;
 /// The directories of a request: scripts and tapsets.
 pub const DIRECTORIES: [&[u8]; 2] = [b"script", b"tapset"];
 
+/// A line of the `wants` member, in which a client asks for what stock servers do not have.
+const ORIGIN: &[u8] = b"store";
+
 /// A well-formed request. Dereferences to its [`Parts`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request(Parts);
@@ -57,6 +60,9 @@ pub struct Parts {
     pub locale: Vec<(String, String)>,
     /// Which keys the client's firmware trusts, if its kernel insists on signed modules.
     pub machine_owner_keys: MachineOwnerKeys,
+    /// Whether the client wants to know where its result is from. Stock clients never do, and stock
+    /// servers do not look at it.
+    pub wants_origin: bool,
     /// What was tolerated while decoding: sentences for the client's stderr. Not sent.
     pub notices: Vec<String>,
 }
@@ -133,6 +139,7 @@ impl Parts {
             files: Vec::new(),
             locale: Vec::new(),
             machine_owner_keys: MachineOwnerKeys::NotAsked,
+            wants_origin: false,
             notices: Vec::new(),
         }
     }
