@@ -89,7 +89,15 @@ impl Surroundings {
     /// Where warm state is kept between runs: private to the server, and apart from the target roots that lie
     /// beside it, which others read.
     fn cache(&self) -> Result<PathBuf, SettingsError> {
-        Ok(self.caches()?.join(WARM))
+        if self.root {
+            return Ok(Path::new(ROOTS_CACHE).join(WARM));
+        }
+        let base = self
+            .cache_home
+            .clone()
+            .or_else(|| Some(self.home.as_ref()?.join(".cache")));
+        base.map(|base| base.join("stap-server").join(WARM))
+            .ok_or(SettingsError::NoCache)
     }
 
     /// Where results are kept: private to the process that faces the network.
@@ -97,19 +105,7 @@ impl Surroundings {
     /// # Errors
     /// When the user has no place for caches.
     pub fn results(&self) -> Result<PathBuf, SettingsError> {
-        Ok(self.caches()?.join(RESULTS))
-    }
-
-    fn caches(&self) -> Result<PathBuf, SettingsError> {
-        if self.root {
-            return Ok(ROOTS_CACHE.into());
-        }
-        let base = self
-            .cache_home
-            .clone()
-            .or_else(|| Some(self.home.as_ref()?.join(".cache")));
-        base.map(|base| base.join("stap-server"))
-            .ok_or(SettingsError::NoCache)
+        Ok(results_beside(&self.cache()?))
     }
 }
 
@@ -193,6 +189,11 @@ pub fn configuration(
         keep: options.keep,
         hidden: Vec::new(),
     })
+}
+
+/// Where results are kept, beside the warm state.
+pub(crate) fn results_beside(cache: &Path) -> PathBuf {
+    cache.with_file_name(RESULTS)
 }
 
 /// Jobs at the same time: 0, which once meant to serve without threads, means one.
@@ -287,6 +288,10 @@ mod tests {
         assert_eq!(
             user.cache().unwrap(),
             Path::new("/home/a/.cache/stap-server/warm")
+        );
+        assert_eq!(
+            user.results().unwrap(),
+            Path::new("/home/a/.cache/stap-server/results")
         );
         let root = Surroundings { root: true, ..user };
         assert_eq!(

@@ -4,14 +4,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, Uid, access};
 
 use stap_certs::{ClientDatabase, DatabaseError, Environment, OwnerRule, Paths, ServerDatabase};
 use stap_protocol::job::Configuration;
 
 use super::{Finding, State};
+use crate::confine::Account;
 use crate::options::Options;
-use crate::settings::absolute;
+use crate::settings::{absolute, results_beside};
 
 pub(super) fn findings(
     options: &Options,
@@ -19,7 +20,18 @@ pub(super) fn findings(
     configuration: &Configuration,
 ) -> Vec<Finding> {
     let mut findings = vec![
-        cache(&configuration.cache),
+        private(
+            "cache",
+            &configuration.cache,
+            State::Bad,
+            "no server starts",
+        ),
+        private(
+            "results",
+            &results_beside(&configuration.cache),
+            State::Warn,
+            "results are not kept",
+        ),
         temporary(&configuration.temporary),
     ];
     match Paths::discover(environment) {
@@ -52,8 +64,14 @@ pub(super) fn findings(
     findings
 }
 
-fn cache(directory: &Path) -> Finding {
-    let (name, shown) = ("cache", directory.display());
+/// A directory that nobody but the server may reach; where it is otherwise, `consequence`.
+fn private(
+    name: &'static str,
+    directory: &Path,
+    state: State,
+    consequence: &'static str,
+) -> Finding {
+    let shown = directory.display();
     let metadata = match fs::symlink_metadata(directory) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -62,21 +80,26 @@ fn cache(directory: &Path) -> Finding {
         Err(error) => {
             return Finding::new(
                 name,
-                State::Bad,
-                format!("{shown}: {error}"),
+                state,
+                format!("{shown}: {error}; {consequence}"),
                 "make it accessible to the server's user",
             );
         }
     };
-    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    let own = rustix::process::geteuid();
+    // What root's server keeps belongs to the account that it becomes.
+    let account = Account::of_service().ok().flatten();
+    let account = account.filter(|_| own.is_root()).map(|account| account.uid);
+    let owner = Uid::from_raw(metadata.uid());
+    let ours = owner == own || Some(owner) == account;
     if metadata.is_dir() && ours && metadata.mode() & 0o077 == 0 {
         return Finding::ok(name, format!("{shown} is the server's alone"));
     }
     Finding::new(
         name,
-        State::Bad,
+        state,
         format!(
-            "{shown} is not a directory of the server's user that is closed to everybody else; no server starts"
+            "{shown} is not a directory of the server's user that is closed to everybody else; {consequence}"
         ),
         format!("chown it to the server's user and chmod 700 {shown}, or remove it"),
     )
