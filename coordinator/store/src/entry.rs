@@ -47,6 +47,14 @@ pub fn encode(key: &Key, report: &Report) -> Option<Vec<u8>> {
     if !is_worth_keeping(report) {
         return None;
     }
+    let mut bytes = body(key, report)?;
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    Some(bytes)
+}
+
+/// All of an entry but its digest.
+pub(crate) fn body(key: &Key, report: &Report) -> Option<Vec<u8>> {
     let payload = postcard::to_stdvec(report).ok()?;
     let length = (payload.len() as u64).to_be_bytes();
     let mut bytes = Vec::with_capacity(OVERHEAD + payload.len());
@@ -54,8 +62,6 @@ pub fn encode(key: &Key, report: &Report) -> Option<Vec<u8>> {
     bytes.extend_from_slice(key.as_bytes());
     bytes.extend_from_slice(&length);
     bytes.extend_from_slice(&payload);
-    let digest = Sha256::digest(&bytes);
-    bytes.extend_from_slice(&digest);
     Some(bytes)
 }
 
