@@ -34,7 +34,10 @@ pub(super) fn plant(situation: &Situation) -> anyhow::Result<Names> {
             for path in warm.ancestors().take_while(|path| path.starts_with(&home)) {
                 chown(path, owner, owner)?;
             }
-            names.push(("warm", warm.display().to_string()));
+            // The stock server keeps results in the same place.
+            for name in ["warm", "results"] {
+                names.push((name, warm.display().to_string()));
+            }
             names.push(("key", shown("stock-home/.systemtap/ssl/server/key4.db")));
             names.push(("log", shown("stock-home/stock-hostile.log")));
             names.push(("job-home", shown("stock-home")));

@@ -27,6 +27,7 @@ pub(super) struct Planted {
     visible: PathBuf,
     in_tmp: PathBuf,
     warm: PathBuf,
+    result: PathBuf,
     _listeners: Listeners,
     _forgotten: OwnedFd,
 }
@@ -58,6 +59,8 @@ impl Planted {
         names.insert("in-tmp", shown(&in_tmp));
         let warm = warm_entry(situation)?;
         names.insert("warm", shown(&warm));
+        let result = kept_result(situation)?;
+        names.insert("results", shown(&result));
         let visible = Path::new("/usr/local/lib").join(&unique);
         in_sight(situation, &visible, names)?;
         let neighbour = neighbour(situation, names)?;
@@ -75,6 +78,7 @@ impl Planted {
             visible,
             in_tmp,
             warm,
+            result,
             _listeners: listen(scratch, &unique, names)?,
             _forgotten: forgotten,
         })
@@ -97,6 +101,10 @@ impl Planted {
         fs::remove_dir_all(&self.visible)?;
         let entry = self.warm.parent().context("an entry is in a directory")?;
         fs::remove_dir_all(entry)?;
+        // The server may have found that it is none, and removed it.
+        if self.result.exists() {
+            fs::remove_file(&self.result)?;
+        }
         fs::remove_dir_all(&situation.scratch)?;
         Ok(())
     }
@@ -152,6 +160,16 @@ fn warm_entry(situation: &Situation) -> anyhow::Result<PathBuf> {
         0o600,
         situation.server_uid(),
     )
+}
+
+/// Something that looks like a kept result; only a server that is asked for it finds out that it is none.
+fn kept_result(situation: &Situation) -> anyhow::Result<PathBuf> {
+    let results = service::warm_directory(situation).with_file_name("results");
+    let server = situation.server_uid();
+    fs::create_dir_all(&results)?;
+    fs::set_permissions(&results, fs::Permissions::from_mode(0o700))?;
+    chown(&results, Some(server), Some(server))?;
+    plant(&results.join("0".repeat(64)), 0o600, server)
 }
 
 /// What jobs see, because it is below a directory of the root that is shown to them.

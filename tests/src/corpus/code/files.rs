@@ -85,6 +85,16 @@ fn servers() -> Vec<Payload> {
         .held(Mount, ABSENT)
         .held(Landlock, REFUSED)
         .held_as(Who::Root, Guard::Unprivileged, REFUSED),
+        payload(
+            "poison-the-results",
+            Goal::Write("what others get for the same request"),
+            "append {results}",
+        )
+        .lesson("four ways to poison a shared stap cache")
+        .covers("item:cache")
+        .held(Mount, ABSENT)
+        .held(Landlock, REFUSED)
+        .held_as(Who::Root, Guard::Unprivileged, REFUSED),
     ]
 }
 
