@@ -6,10 +6,12 @@
 //! field, so that nothing is in force that cannot be read in one place.
 //!
 //! This crate only says what is wanted. The coordinator applies [`Request`], [`Options`],
-//! [`Admission`] and [`Store`], the signer [`Signing`]; the worker applies [`Layers`], [`Limits`] and [`Slots`].
+//! [`Admission`] and [`Store`], the signer [`Signing`]; the worker applies [`Layers`], [`Limits`],
+//! [`Slots`] and [`Compile`].
 #![forbid(unsafe_code)]
 
 pub mod builtin;
+mod compile;
 mod document;
 mod doubts;
 mod fault;
@@ -23,6 +25,7 @@ mod signing;
 mod store;
 mod wider;
 
+pub use compile::{Compile, Pass4};
 pub use doubts::Host;
 pub use fault::{Fault, PolicyError};
 pub use layers::{Demand, Layers};

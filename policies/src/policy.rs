@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::builtin;
+use crate::compile::Compile;
 use crate::document::Document;
 use crate::doubts::{self, Host};
 use crate::fault::{Fault, PolicyError};
@@ -27,6 +28,7 @@ pub struct Policy {
     admission: Admission,
     signing: Signing,
     store: Store,
+    compile: Compile,
 }
 
 impl Policy {
@@ -116,6 +118,12 @@ impl Policy {
     #[must_use]
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// How modules are compiled.
+    #[must_use]
+    pub fn compile(&self) -> &Compile {
+        &self.compile
     }
 
     /// Which modules are signed.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use stap_policy::{Demand, Isolation, OnFlood, Policy, PolicyError, Privilege, builtin};
+use stap_policy::{Demand, Isolation, OnFlood, Pass4, Policy, PolicyError, Privilege, builtin};
 
 fn with(old: &str, new: &str) -> Result<Policy, PolicyError> {
     assert!(
@@ -98,6 +98,7 @@ fn every_class_signs_below_stapdev_and_strict_only_that() {
         assert!(signing.signs_for(Privilege::Stapusr) && signing.signs_for(Privilege::Stapsys));
         assert!(!signing.signs_for(Privilege::Stapdev), "{name}");
         assert_eq!(signing.machine_owner_keys, name != "strict");
+        assert_eq!(policy.compile().pass_4 == Pass4::Replay, name != "strict");
         let strict = signing.isolation == Isolation::Strict;
         assert_eq!(strict, name != "personal", "{name}");
     }
@@ -205,6 +206,16 @@ fn a_policy_that_leaves_something_open_or_makes_no_sense_is_refused() {
             "privileges         = [\"stapusr\"",
             "privileges = [\"stapdev\"",
             "unknown variant `stapdev`",
+        ),
+        (
+            "pass-4 = \"replay\"",
+            "pass-4 = \"none\"",
+            "unknown variant `none`",
+        ),
+        (
+            "[compile]",
+            "[compile]\nccache = true",
+            "unknown field `ccache`",
         ),
         ("[signing]", "[signing]\nkeys = 1", "unknown field `keys`"),
         ("[slots]", "[slots", "unclosed table"),

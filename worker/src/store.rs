@@ -73,6 +73,12 @@ impl Store {
     /// as [`Self::publish`] leaves it.
     #[must_use]
     pub fn load(&self, key: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        self.load_as(key, is_seed)
+    }
+
+    /// The same for an entry whose files are other ones: those for which `is_wanted` holds.
+    #[must_use]
+    pub fn load_as(&self, key: &str, is_wanted: fn(&Path) -> bool) -> Vec<(PathBuf, Vec<u8>)> {
         let entry = self.directory.join(key);
         let Ok(names) = fs::read_dir(&entry) else {
             return Vec::new();
@@ -87,7 +93,7 @@ impl Store {
                 return Vec::new();
             };
             match read(&entry.join(&name)) {
-                Ok(content) if is_seed(&path) => files.push((path, content)),
+                Ok(content) if is_wanted(&path) => files.push((path, content)),
                 _ => {
                     tracing::warn!(entry = %entry.display(), "a damaged cache entry is not used");
                     return Vec::new();
@@ -125,6 +131,12 @@ impl Store {
         }
         File::open(&self.directory)?.sync_all()
     }
+}
+
+/// Bytes as digits.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -15,8 +15,9 @@ use stap_protocol::options::{self, CommandLine};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::driver::{self, Learned, Learner, Shelf, Shown};
 use crate::jail::{End, Fault};
-use crate::job::{Stage, collect_seed, sentence};
+use crate::job::{Stage, collect_seed, last_line, sentence};
 use crate::slots::Slot;
 use crate::station::Station;
 use crate::store::Store;
@@ -28,6 +29,8 @@ pub struct Warmth {
     store: Store,
     /// Names everything about jails that decides how stap names its probes.
     view: Vec<u8>,
+    /// What jobs see of ours.
+    shelf: Shelf,
     states: StdMutex<BTreeMap<String, Arc<Mutex<State>>>>,
 }
 
@@ -36,6 +39,8 @@ pub struct Warmth {
 pub struct Seed {
     /// Few and small.
     pub files: Arc<Vec<(PathBuf, Vec<u8>)>>,
+    /// What stands in for kbuild, where that is proven.
+    pub driver: Option<Shown>,
 }
 
 /// stap probes again for guru mode, as it is part of the name.
@@ -59,10 +64,11 @@ enum State {
 impl Warmth {
     /// Starts with what earlier workers left in the store.
     #[must_use]
-    pub fn new(store: Store, view: Vec<u8>) -> Self {
+    pub fn new(store: Store, view: Vec<u8>, shelf: Shelf) -> Self {
         Self {
             store,
             view,
+            shelf,
             states: StdMutex::default(),
         }
     }
@@ -115,9 +121,10 @@ impl Warmth {
     ) -> State {
         let files = self.store.load(key);
         if !files.is_empty() {
-            return State::Warm(Seed {
-                files: Arc::new(files),
-            });
+            let seed = Seed::of(files);
+            return self
+                .with_driver(station, served, variant, key, seed, slot, cancelled)
+                .await;
         }
         let target = served.target.name.to_string();
         tracing::info!("warming {target} ({}); its jobs wait", variant.name());
@@ -126,9 +133,9 @@ impl Warmth {
                 if let Err(error) = self.store.publish(key, &files) {
                     tracing::warn!(%error, "the next start will have to warm again");
                 }
-                State::Warm(Seed {
-                    files: Arc::new(files),
-                })
+                let seed = Seed::of(files);
+                self.with_driver(station, served, variant, key, seed, slot, cancelled)
+                    .await
             }
             Ok(WarmUp::Cancelled) => State::Unknown,
             Ok(WarmUp::Failed(reason)) => {
@@ -141,6 +148,61 @@ impl Warmth {
                 State::Cold
             }
         }
+    }
+
+    /// Adds what stands in for kbuild, recording it if no earlier worker did.
+    async fn with_driver(
+        &self,
+        station: &Station,
+        served: &Served,
+        variant: Variant,
+        key: &str,
+        seed: Seed,
+        slot: Slot,
+        cancelled: &CancellationToken,
+    ) -> State {
+        // Without a file system of its own, a job cannot be shown anything at another place.
+        if !station.replays || !station.jail.has_own_view() {
+            return State::Warm(seed);
+        }
+        let learner = Learner {
+            stage: Stage {
+                station,
+                served,
+                slot,
+                driver: None,
+            },
+            variant,
+            seed: &seed,
+            shelf: &self.shelf,
+            cancelled,
+        };
+        let recipe = match driver::load(&self.store, key) {
+            Some(recipe) => Ok(Learned::Proven(recipe)),
+            None => learner.learn().await,
+        };
+        let (target, name) = (&served.target.name, variant.name());
+        let shown = match recipe {
+            Ok(Learned::Proven(recipe)) => {
+                if let Err(error) = driver::publish(&self.store, key, &recipe) {
+                    tracing::warn!(%error, "the next start will have to record pass 4 again");
+                }
+                driver::show(&self.shelf, &recipe).map_err(|error| error.to_string())
+            }
+            Ok(Learned::Refused(reason)) => Err(reason),
+            Ok(Learned::Cancelled) => return State::Unknown,
+            Err(fault) => Err(sentence(&fault)),
+        };
+        match &shown {
+            Ok(_) => tracing::info!("pass 4 for {target} ({name}) is replayed without make"),
+            Err(reason) => {
+                tracing::warn!("pass 4 for {target} ({name}) runs make as usual: {reason}");
+            }
+        }
+        State::Warm(Seed {
+            driver: shown.ok(),
+            ..seed
+        })
     }
 
     /// Differs whenever stap would look for other files.
@@ -165,6 +227,15 @@ impl Warmth {
     }
 }
 
+impl Seed {
+    fn of(files: Vec<(PathBuf, Vec<u8>)>) -> Self {
+        Self {
+            files: Arc::new(files),
+            driver: None,
+        }
+    }
+}
+
 enum WarmUp {
     Done(Vec<(PathBuf, Vec<u8>)>),
     Cancelled,
@@ -182,6 +253,7 @@ async fn warm_up(
         station,
         served,
         slot,
+        driver: None,
     };
     let room = station.jail.room(stage.identity())?;
     let errand = stage.warm_up(variant, &room)?;
@@ -247,22 +319,6 @@ fn reaches_pass_4(command: &CommandLine) -> bool {
     ];
     !(stops_early || lists || is_bpf || dumps.iter().any(|name| command.has_long(name)))
 }
-
-/// The last line of what stap said; for the log, where a line must stay one.
-fn last_line(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let line = text
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or_default();
-    line.chars()
-        .filter(|character| !character.is_control())
-        .take(MAX_LINE)
-        .collect()
-}
-
-const MAX_LINE: usize = 300;
 
 #[cfg(test)]
 mod tests {

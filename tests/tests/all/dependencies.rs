@@ -12,6 +12,8 @@ const OURS: &[(&str, &[&str])] = &[
     ("stap-protocol", &[]),
     ("stap-policy", &[]),
     ("stap-filter", &[]),
+    // It is compiled without cargo, so it can have no dependencies at all.
+    ("stap-driver", &[]),
     ("stap-jail", &["stap-filter"]),
     ("stap-certs", &[]),
     ("stap-transport", &["stap-protocol"]),
@@ -35,7 +37,13 @@ const OURS: &[(&str, &[&str])] = &[
     ),
     (
         "stap-worker",
-        &["stap-protocol", "stap-policy", "stap-jail", "stap-filter"],
+        &[
+            "stap-protocol",
+            "stap-policy",
+            "stap-driver",
+            "stap-jail",
+            "stap-filter",
+        ],
     ),
     (
         "stap-signer",

@@ -36,6 +36,8 @@ mod network;
 #[cfg(test)]
 mod nss;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod run;

@@ -29,7 +29,7 @@ use stap_protocol::job::Usage;
 pub use self::filled::Filled;
 pub use self::launch::LaunchError;
 pub use self::output::Kept;
-pub use self::room::{Room, sweep};
+pub use self::room::{OnDisk, Room, sweep};
 use crate::cgroup::{CgroupError, Hierarchy};
 use crate::layers::InForce;
 

@@ -26,12 +26,33 @@ pub struct Room {
     pub(super) directory: Option<OnDisk>,
 }
 
-/// A directory that an errand may fill as it likes.
+/// A directory of this worker's that is removed when this goes, or else by the next worker. An errand
+/// may fill it as it likes.
 #[derive(Debug)]
-pub(super) struct OnDisk {
+pub struct OnDisk {
     path: PathBuf,
     /// The kernel lets go of it when the worker dies, however that comes.
     _lock: OwnedFd,
+}
+
+impl OnDisk {
+    /// Makes one that only its owner can enter.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn below(temporary: &Path) -> io::Result<Self> {
+        let directory = temporary_in(temporary)?;
+        let lock = locked(directory.path())?;
+        let path = directory.keep();
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Jail {
@@ -48,15 +69,13 @@ impl Jail {
             });
         }
         let failed = |error: io::Error| Fault::Io("making a workspace", error);
-        let directory = temporary_in(&self.temporary).map_err(failed)?;
+        let directory = OnDisk::below(&self.temporary).map_err(failed)?;
         if let Identity::Slot { uid, gid } = identity {
-            std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).map_err(failed)?;
+            std::os::unix::fs::chown(&directory.path, Some(uid), Some(gid)).map_err(failed)?;
         }
-        let lock = locked(directory.path()).map_err(failed)?;
-        let path = directory.keep();
         Ok(Room {
-            path: path.clone(),
-            directory: Some(OnDisk { path, _lock: lock }),
+            path: directory.path.clone(),
+            directory: Some(directory),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! without leaving its file system, and judged before it is read. What is not as it should be is
 //! left behind; the client then hears that there is no module.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, Mode, OFlags, ResolveFlags};
+use stap_driver::shim::{ASKED, NOTE};
 use stap_policy::Limits;
 use stap_protocol::job::OutputFile;
 use stap_protocol::path::FileName;
@@ -83,6 +85,65 @@ pub fn collect_seed(workspace: &OwnedFd) -> Vec<(PathBuf, Vec<u8>)> {
         }
     }
     seed
+}
+
+/// What a trusted build left in its workspace.
+#[derive(Debug, Default)]
+pub struct BuildFiles {
+    /// In the directory of the module, by name.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Beside it, by the path below the workspace.
+    pub beside: BTreeMap<&'static str, Vec<u8>>,
+}
+
+impl BuildFiles {
+    /// Takes what may be of interest: text that kbuild or stap wrote, and modules.
+    #[must_use]
+    pub fn collect(workspace: &OwnedFd) -> Self {
+        let mut found = Self::default();
+        for name in names(workspace, Path::new(RESULTS)).unwrap_or_default() {
+            let path = Path::new(RESULTS).join(&name);
+            if found.files.len() == MAX_BUILD_FILES || !is_of_a_build(&name) {
+                continue;
+            }
+            if let Ok(Content::Whole(content)) = read(workspace, &path, MAX_BUILD_FILE) {
+                found.files.insert(name, content);
+            }
+        }
+        if let Ok(Content::Whole(content)) = read(workspace, Path::new(ASKED), MAX_ASKED) {
+            found.beside.insert(ASKED, content);
+        }
+        found
+    }
+
+    /// What kbuild was given.
+    pub fn sources(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let is_source = |name: &str| {
+            let is_c = name.ends_with(".c") || name.ends_with(".h");
+            is_c && !name.ends_with(".mod.c")
+        };
+        let sources = self.files.iter().filter(move |(name, _)| is_source(name));
+        sources.map(|(name, content)| (name.clone(), content.clone()))
+    }
+}
+
+fn is_of_a_build(name: &str) -> bool {
+    let ends = [".c", ".h", ".cmd", ".mod", ".ko", ".order"];
+    name == "Makefile" || ends.iter().any(|end| name.ends_with(end))
+}
+
+/// The note of a job on how its pass 4 went: a hint that it may have forged, fit for a log.
+#[must_use]
+pub fn note(workspace: &OwnedFd) -> Option<String> {
+    let Ok(Content::Whole(content)) = read(workspace, Path::new(NOTE), MAX_NOTE) else {
+        return None;
+    };
+    let text = String::from_utf8_lossy(&content);
+    Some(
+        text.chars()
+            .filter(|character| !character.is_control())
+            .collect(),
+    )
 }
 
 /// Whether a path below stap's cache is that of a feature probe: `ab/stapconf_ab..._1234.h`.
@@ -166,11 +227,19 @@ pub(super) fn open(workspace: impl AsFd, path: &Path, flags: OFlags) -> io::Resu
 }
 
 /// Where stap was told to put its results, below the workspace.
-const RESULTS: &str = "response/stap000000";
+pub(super) const RESULTS: &str = "response/stap000000";
 /// The kernel's own bound on a module's name is 56 bytes.
 const MAX_STEM: usize = 128;
 /// Entries looked at; a build directory has about forty.
 const MAX_ENTRIES: usize = 65_536;
+/// Files of one trusted build; a dozen are of interest.
+const MAX_BUILD_FILES: usize = 512;
+/// Bytes of one of them; a module has some hundred thousand.
+const MAX_BUILD_FILE: u64 = 16 << 20;
+/// Bytes of a command line; it has less than a thousand.
+const MAX_ASKED: u64 = 16 << 10;
+/// Bytes of a note.
+const MAX_NOTE: u64 = 256;
 /// Feature probes of one warm-up; there is one for the kernel.
 pub const MAX_SEED_FILES: usize = 16;
 /// Bytes of one of them; they have about three thousand.

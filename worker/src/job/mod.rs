@@ -5,12 +5,14 @@ mod keep;
 mod limits;
 mod stage;
 
+use std::path::PathBuf;
+
 use stap_policy::{Limits, Policy, builtin};
 use stap_protocol::job::{Job, JobId, Outcome, OutputFile, Report, Usage};
 use tokio_util::sync::CancellationToken;
 
 use self::collect::Collected;
-pub use self::collect::{MAX_SEED, MAX_SEED_FILES, collect_seed, is_seed};
+pub use self::collect::{BuildFiles, MAX_SEED, MAX_SEED_FILES, collect_seed, is_seed, note};
 pub use self::stage::{Stage, bind_of, is_visible, version};
 use crate::jail::{End, Fault, Finished};
 use crate::slots::Slot;
@@ -68,16 +70,25 @@ async fn attempted(
     if cancelled.is_cancelled() {
         return Ok(bare(Outcome::Cancelled));
     }
+    // What is signed is what make has made, whatever was proven.
+    let driver = seed.driver.as_deref().filter(|_| !job.to_be_signed);
+    let driver = driver.map(PathBuf::as_path);
     let stage = Stage {
         station,
         served,
         slot,
+        driver,
     };
     let room = station.jail.room(stage.identity())?;
     let private_directories = stage::private_directories(&room);
     let (limits, class) = limits_of(&job, station);
     let errand = stage.job(id, job, limits, &seed, &room)?;
     let finished = station.jail.run(errand, room, cancelled).await?;
+    if let (Some(_), Some(workspace)) = (driver, &finished.workspace)
+        && let Some(how) = note(workspace)
+    {
+        tracing::info!("pass 4: {how}");
+    }
     if let (Some(parent), Some(workspace)) = (&station.keep_in, &finished.workspace) {
         keep::keep(workspace, parent, &limits);
     }
@@ -167,3 +178,19 @@ pub fn sentence(error: &dyn std::error::Error) -> String {
         None => error.to_string(),
     }
 }
+
+/// The last line of what a program said; for the log, where a line must stay one.
+pub(crate) fn last_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
+    line.chars()
+        .filter(|character| !character.is_control())
+        .take(MAX_LINE)
+        .collect()
+}
+
+const MAX_LINE: usize = 300;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use stap_driver::shim;
 use stap_jail::plan::{
     Access, Bind, Command, HostPath, Identity, JailPath, PathError, VISIBLE, View, WorkspaceFile,
     WorkspacePath,
@@ -9,6 +10,8 @@ use stap_jail::plan::{
 use stap_policy::Limits;
 use stap_protocol::job::{Job, JobId};
 
+use super::collect::RESULTS;
+use crate::driver::workspace_files;
 use crate::jail::{Errand, Fault, Room};
 use crate::slots::Slot;
 use crate::station::Station;
@@ -25,6 +28,8 @@ pub struct Stage<'a> {
     pub served: &'a Served,
     /// Whose turn it is.
     pub slot: Slot,
+    /// What stands in for kbuild, on this host.
+    pub driver: Option<&'a Path>,
 }
 
 impl Stage<'_> {
@@ -56,14 +61,7 @@ impl Stage<'_> {
                 content: file.content,
             });
         }
-        for (name, content) in seed.files.iter() {
-            let path = Path::new(SEED_DIRECTORY).join(name);
-            let path = path.try_into().map_err(irregular)?;
-            files.push(WorkspaceFile {
-                path,
-                content: content.clone(),
-            });
-        }
+        files.extend(seeded(seed)?);
         let mut arguments = self.server_arguments();
         arguments.push(tmpdir(room));
         arguments.push(b"--client-options".to_vec());
@@ -91,6 +89,59 @@ impl Stage<'_> {
         let build = self.served.target.build_id.get(..12).unwrap_or_default();
         let name = format!("warm-{build}-{}", variant.name());
         self.errand(name, room, Vec::new(), arguments, Vec::new())
+    }
+
+    /// A job without any user's input that builds the module of a script in the directory of results.
+    ///
+    /// # Errors
+    ///
+    /// When a path makes no plan.
+    pub fn trusted_script(
+        &self,
+        variant: Variant,
+        seed: &Seed,
+        room: &Room,
+        module: &str,
+        script: &str,
+    ) -> Result<Errand, Fault> {
+        let mut arguments = self.server_arguments();
+        arguments.push(tmpdir(room));
+        if variant == Variant::Guru {
+            arguments.push(b"-g".to_vec());
+        }
+        let script = ["-p4", "-m", module, "-e", script];
+        arguments.extend(script.map(|argument| argument.as_bytes().to_vec()));
+        let files = seeded(seed)?.collect();
+        self.errand(self.name_of_trusted(), room, files, arguments, Vec::new())
+    }
+
+    /// A job without any user's input that starts `env` as stap does, in a directory of results that
+    /// holds what stap wrote before.
+    ///
+    /// # Errors
+    ///
+    /// When a path makes no plan.
+    pub fn trusted_make(
+        &self,
+        words: &[String],
+        files: &[(String, Vec<u8>)],
+        room: &Room,
+    ) -> Result<Errand, Fault> {
+        let files = workspace_files(files, Path::new(RESULTS)).map_err(irregular)?;
+        let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        let mut errand = self.errand(self.name_of_trusted(), room, files, words, Vec::new())?;
+        let program = match self.driver {
+            Some(_) => Path::new(shim::DIRECTORY).join(shim::NAME),
+            None => PathBuf::from("/usr/bin/env"),
+        };
+        errand.command.program = program.as_path().try_into().map_err(irregular)?;
+        Ok(errand)
+    }
+
+    /// A control group is named after it, so no two that run at once may have the same.
+    fn name_of_trusted(&self) -> String {
+        let build = self.served.target.build_id.get(..12).unwrap_or_default();
+        format!("warm-{build}-{}-pass-4", self.slot.0)
     }
 
     fn server_arguments(&self) -> Vec<Vec<u8>> {
@@ -128,9 +179,14 @@ impl Stage<'_> {
                 .try_into()
                 .map_err(irregular)?,
             arguments,
-            environment: environment(room, locale),
+            environment: environment(room, locale, self.driver.is_some()),
             directory: room.path.join("request").try_into().map_err(irregular)?,
         };
+        let mut binds = self.station.binds.clone();
+        if let Some(driver) = self.driver {
+            let place = Path::new(shim::DIRECTORY);
+            binds.push(bind_of(driver, place, Access::ReadExecute).map_err(irregular)?);
+        }
         let view = View {
             root: self
                 .served
@@ -139,7 +195,7 @@ impl Stage<'_> {
                 .as_path()
                 .try_into()
                 .map_err(irregular)?,
-            binds: self.station.binds.clone(),
+            binds,
         };
         Ok(Errand {
             name,
@@ -168,7 +224,7 @@ pub fn version(
     let command = Command {
         program: program.try_into().map_err(irregular)?,
         arguments: vec![b"--version".to_vec()],
-        environment: environment(room, Vec::new()),
+        environment: environment(room, Vec::new(), false),
         directory: room.path.join("request").try_into().map_err(irregular)?,
     };
     let view = View {
@@ -221,10 +277,16 @@ fn tmpdir(room: &Room) -> Vec<u8> {
 }
 
 /// All of it; nothing of the server's own environment reaches a job.
-fn environment(room: &Room, locale: Vec<(String, String)>) -> Vec<(String, String)> {
+fn environment(
+    room: &Room,
+    locale: Vec<(String, String)>,
+    has_driver: bool,
+) -> Vec<(String, String)> {
     let path = |name: &str| room.path.join(name).display().to_string();
+    let driver = has_driver.then_some(shim::DIRECTORY);
+    let directories: Vec<_> = driver.into_iter().chain(PROGRAM_DIRECTORIES).collect();
     let mut environment = vec![
-        ("PATH".to_owned(), PROGRAM_DIRECTORIES.join(":")),
+        ("PATH".to_owned(), directories.join(":")),
         ("HOME".to_owned(), path("home")),
         ("TMPDIR".to_owned(), path("tmp")),
         ("SYSTEMTAP_DIR".to_owned(), path("home/.systemtap")),
@@ -234,6 +296,19 @@ fn environment(room: &Room, locale: Vec<(String, String)>) -> Vec<(String, Strin
     }
     environment.extend(locale);
     environment
+}
+
+/// The feature probes as files of a workspace.
+fn seeded(seed: &Seed) -> Result<impl Iterator<Item = WorkspaceFile>, Fault> {
+    let file = |(name, content): &(PathBuf, Vec<u8>)| {
+        let path = Path::new(SEED_DIRECTORY).join(name);
+        Ok(WorkspaceFile {
+            path: path.try_into().map_err(irregular)?,
+            content: content.clone(),
+        })
+    };
+    let files: Result<Vec<_>, Fault> = seed.files.iter().map(file).collect();
+    Ok(files?.into_iter())
 }
 
 fn irregular(error: PathError) -> Fault {

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use stap_jail::plan::{Bind, Identity};
 use stap_jail::seclusion::SeclusionError;
+use stap_policy::Pass4;
 use stap_protocol::job::{Configuration, Layer, Readiness, Target};
 
 pub use self::ground::Ground;
 pub(crate) use self::ground::first_uid;
 use self::shown::Replacement;
+use crate::driver::Shelf;
 use crate::jail::Jail;
 use crate::layers::{InForce, LayerError};
 use crate::siblings;
@@ -34,6 +36,8 @@ pub struct Station {
     pub warmth: Warmth,
     /// What they see.
     pub sights: Sights,
+    /// Whether pass 4 is replayed where that is proven.
+    pub replays: bool,
     /// The policy's class.
     pub class: String,
     /// What every job sees besides its target's root.
@@ -133,8 +137,9 @@ impl Station {
         let station = Self {
             jail: Jail::new(program, in_force, *policy.limits(), temporary.clone()),
             catalogue: Catalogue::default(),
-            warmth: Warmth::new(store, view.clone()),
+            warmth: Warmth::new(store, view.clone(), Shelf::below(temporary.clone())),
             sights: Sights::default(),
+            replays: policy.compile().pass_4 == Pass4::Replay,
             class: policy.class().to_owned(),
             binds,
             arch: configuration.arch.clone(),

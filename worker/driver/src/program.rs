@@ -1,0 +1,15 @@
+//! The program of this crate; see the library. It is built by the build script.
+#![forbid(unsafe_code)]
+
+mod invocation;
+mod makefile;
+mod recipe;
+mod replay;
+mod shim;
+mod template;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shim::main()
+}

@@ -1,0 +1,265 @@
+//! What was recorded for a target, and how it is written down.
+//!
+//! A recipe is a file of lines. It is written by the worker and read by the program in the jail, both
+//! of one build; another version is not read. Control characters other than tabs occur only as marks
+//! of [`Template`], so the end of a line is the end of a word.
+
+use crate::invocation::Invocation;
+use crate::makefile::Makefile;
+use crate::template::Template;
+
+/// All that is known about pass 4 of a target with one set of flags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipe {
+    /// One for each Makefile that was recorded.
+    pub builds: Vec<Build>,
+}
+
+/// How modules of one Makefile are built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// The words of [`Invocation`].
+    pub invocation: Vec<String>,
+    /// Of [`Makefile::template`].
+    pub makefile: Template,
+    /// Where commands run.
+    pub directory: String,
+    /// The kernel's own name for the family of machines; its programs look for it (`SRCARCH`).
+    pub family: String,
+    /// In front of each object in `NAME.mod`.
+    pub members: String,
+    /// The line of `modules.order`.
+    pub order: Template,
+    /// The commands of each step, by [`Step`].
+    pub steps: [Vec<Vec<Template>>; Step::ALL.len()],
+}
+
+/// What is made, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Each object of the module.
+    Compile,
+    /// What every module has in common; nothing on older kernels.
+    Common,
+    /// All objects together.
+    Link,
+    /// The description of the module, as C.
+    Describe,
+    /// Its object.
+    CompileDescription,
+    /// The module.
+    Finish,
+}
+
+impl Step {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::Compile,
+        Self::Common,
+        Self::Link,
+        Self::Describe,
+        Self::CompileDescription,
+        Self::Finish,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Compile => "compile",
+            Self::Common => "common",
+            Self::Link => "link",
+            Self::Describe => "describe",
+            Self::CompileDescription => "compile-description",
+            Self::Finish => "finish",
+        }
+    }
+}
+
+impl Build {
+    /// The commands of a step.
+    #[must_use]
+    pub fn commands(&self, step: Step) -> &[Vec<Template>] {
+        &self.steps[step as usize]
+    }
+}
+
+impl Recipe {
+    /// How this is built; `None` when that was not recorded.
+    #[must_use]
+    pub fn find(&self, invocation: &Invocation, makefile: &Makefile) -> Option<&Build> {
+        self.builds
+            .iter()
+            .find(|build| build.invocation == invocation.words() && makefile.is(&build.makefile))
+    }
+
+    /// The bytes of the file.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = format!("{FORMAT}\n");
+        let mut line = |key: &str, value: &str| {
+            text.push_str(key);
+            text.push(' ');
+            text.push_str(value);
+            text.push('\n');
+        };
+        for build in &self.builds {
+            line("build", "");
+            for word in &build.invocation {
+                line("invocation", word);
+            }
+            for makefile in build.makefile.as_str().lines() {
+                line("makefile", makefile);
+            }
+            line("directory", &build.directory);
+            line("family", &build.family);
+            line("members", &build.members);
+            line("order", build.order.as_str());
+            for step in Step::ALL {
+                for command in build.commands(step) {
+                    line("step", step.name());
+                    for word in command {
+                        line("word", word.as_str());
+                    }
+                }
+            }
+        }
+        text.into_bytes()
+    }
+
+    /// Reads what [`Self::encode`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut lines = std::str::from_utf8(bytes)
+            .ok()?
+            .strip_suffix('\n')?
+            .split('\n');
+        if lines.next()? != FORMAT {
+            return None;
+        }
+        let mut recipe = Self::default();
+        let mut makefile = String::new();
+        for line in lines {
+            let (key, value) = line.split_once(' ')?;
+            if key == "build" {
+                close(&mut recipe, &mut makefile);
+                recipe.builds.push(Build::empty());
+                continue;
+            }
+            recipe.builds.last_mut()?.take(key, value, &mut makefile)?;
+        }
+        close(&mut recipe, &mut makefile);
+        Some(recipe)
+    }
+}
+
+fn close(recipe: &mut Recipe, makefile: &mut String) {
+    if let Some(build) = recipe.builds.last_mut() {
+        build.makefile = Template::marked(std::mem::take(makefile));
+    }
+}
+
+impl Build {
+    fn empty() -> Self {
+        Self {
+            invocation: Vec::new(),
+            makefile: Template::marked(String::new()),
+            directory: String::new(),
+            family: String::new(),
+            members: String::new(),
+            order: Template::marked(String::new()),
+            steps: Default::default(),
+        }
+    }
+
+    fn take(&mut self, key: &str, value: &str, makefile: &mut String) -> Option<()> {
+        let value = value.to_owned();
+        match key {
+            "invocation" => self.invocation.push(value),
+            "makefile" => {
+                makefile.push_str(&value);
+                makefile.push('\n');
+            }
+            "directory" => self.directory = value,
+            "family" => self.family = value,
+            "members" => self.members = value,
+            "order" => self.order = Template::marked(value),
+            "step" => {
+                let step = Step::ALL.iter().find(|step| step.name() == value)?;
+                self.steps[*step as usize].push(Vec::new());
+            }
+            "word" => {
+                // Steps are written in their order, so the last one is the one that was begun last.
+                let step = self.steps.iter_mut().rfind(|step| !step.is_empty())?;
+                step.last_mut()?.push(Template::marked(value));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// The first line of every recipe.
+const FORMAT: &str = "stap-kbuild recipe 1";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn template(text: &str) -> Template {
+        Template::of(text, "rec", Some("rec_src")).unwrap()
+    }
+
+    pub(super) fn recipe() -> Recipe {
+        let mut build = Build::empty();
+        build.invocation = ["PATH=/bin", "make", "M=/w", "-e", ""]
+            .map(str::to_owned)
+            .into();
+        build.makefile = template("a\tb\n\nobj-m := rec.o\n");
+        "/w".clone_into(&mut build.directory);
+        "x86".clone_into(&mut build.family);
+        "./".clone_into(&mut build.members);
+        build.order = template("rec.o");
+        build.steps[Step::Compile as usize] = vec![vec![template("gcc"), template("rec_src.c")]];
+        build.steps[Step::Link as usize] = vec![
+            vec![template("ld")],
+            vec![template("objtool"), template("")],
+        ];
+        Recipe {
+            builds: vec![build.clone(), build],
+        }
+    }
+
+    #[test]
+    fn a_recipe_is_read_as_it_was_written() {
+        let recipe = recipe();
+        assert_eq!(Recipe::decode(&recipe.encode()), Some(recipe));
+        let nothing = Recipe::default();
+        assert_eq!(Recipe::decode(&nothing.encode()), Some(nothing));
+    }
+
+    #[test]
+    fn what_is_no_recipe_is_not_read() {
+        let whole = recipe().encode();
+        for length in 0..whole.len() {
+            let cut = Recipe::decode(&whole[..length]);
+            assert_ne!(cut, Some(recipe()), "{length} bytes of {}", whole.len());
+        }
+        for text in [
+            "",
+            "\n",
+            "stap-kbuild recipe 2\n",
+            "stap-kbuild recipe 1\nword x\n",
+        ] {
+            assert_eq!(Recipe::decode(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
+            let _read = Recipe::decode(&bytes);
+            let _read = Recipe::decode(&[FORMAT.as_bytes(), b"\n", &bytes, b"\n"].concat());
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Runs the commands of a recipe for one module.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::makefile::Module;
+use crate::recipe::{Build, Step};
+use crate::template::Template;
+
+/// A module that is to be built.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    /// How.
+    pub build: &'a Build,
+    /// What.
+    pub module: &'a Module,
+    /// Where it is.
+    pub place: &'a Path,
+    /// How many compilers may run at once.
+    pub jobs: usize,
+    /// For every program.
+    pub environment: &'a [(OsString, OsString)],
+}
+
+/// Why a replay came to nothing, in one line.
+pub type Reason = String;
+
+impl Replay<'_> {
+    /// Builds the module and returns what the programs said.
+    ///
+    /// # Errors
+    ///
+    /// When a program failed, or could not be started. What it said is then of no interest: kbuild
+    /// will have it said again.
+    pub fn run(&self) -> Result<Vec<u8>, Reason> {
+        let before = std::env::current_dir().map_err(|error| error.to_string())?;
+        // Once for all programs: to change it for each, the library would need a socket, and a jail
+        // has none.
+        std::env::set_current_dir(&self.build.directory).map_err(|error| error.to_string())?;
+        let said = self.steps();
+        std::env::set_current_dir(before).map_err(|error| error.to_string())?;
+        said
+    }
+
+    fn steps(&self) -> Result<Vec<u8>, Reason> {
+        let mut said = self.compile()?;
+        self.write("modules.order", |line| {
+            line(&self.fill(&self.build.order, ""));
+        })?;
+        self.write(&format!("{}.mod", self.module.name), |line| {
+            for object in &self.module.objects {
+                line(&format!("{}{object}.o", self.build.members));
+            }
+        })?;
+        for step in [
+            Step::Link,
+            Step::Describe,
+            Step::CompileDescription,
+            Step::Finish,
+        ] {
+            said.extend(self.commands(step, "")?);
+        }
+        Ok(said)
+    }
+
+    /// Compiles all objects, some at once.
+    fn compile(&self) -> Result<Vec<u8>, Reason> {
+        let mut tasks: Vec<_> = self.module.objects.iter().collect::<Vec<_>>();
+        // The script itself takes longest and is begun first.
+        tasks.sort_by_key(|object| !object.ends_with("_src"));
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(Vec::new());
+        let work = || {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let result = match tasks.get(number) {
+                    Some(object) => self.commands(Step::Compile, object),
+                    None if number == tasks.len() => self.commands(Step::Common, ""),
+                    None => return,
+                };
+                if let Ok(mut results) = results.lock() {
+                    results.push((number, result));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.jobs.min(tasks.len() + 1) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let mut results = results.into_inner().map_err(|error| error.to_string())?;
+        results.sort_by_key(|(number, _)| *number);
+        let said: Result<Vec<_>, _> = results.into_iter().map(|(_, result)| result).collect();
+        Ok(said?.concat())
+    }
+
+    fn commands(&self, step: Step, object: &str) -> Result<Vec<u8>, Reason> {
+        let mut said = Vec::new();
+        for command in self.build.commands(step) {
+            let words: Vec<_> = command.iter().map(|word| self.fill(word, object)).collect();
+            said.extend(self.execute(&words)?);
+        }
+        Ok(said)
+    }
+
+    fn fill(&self, template: &Template, object: &str) -> String {
+        template.fill(&self.module.name, object)
+    }
+
+    fn execute(&self, words: &[String]) -> Result<Vec<u8>, Reason> {
+        let [program, arguments @ ..] = words else {
+            return Err("an empty command".to_owned());
+        };
+        let failed = |error: std::io::Error| format!("{program}: {error}");
+        let mut output = self.scratch().map_err(failed)?;
+        let mut command = Command::new(self.find(program).map_err(failed)?);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().map_err(failed)?)
+            .stderr(output.try_clone().map_err(failed)?);
+        let status = command.status().map_err(failed)?;
+        let mut said = Vec::new();
+        output.rewind().map_err(failed)?;
+        let mut output = output.take(MAX_SAID);
+        output.read_to_end(&mut said).map_err(failed)?;
+        if !status.success() {
+            let said = String::from_utf8_lossy(&said);
+            let last = said.lines().last().unwrap_or_default();
+            return Err(format!("{program}: {status}: {last}"));
+        }
+        Ok(said)
+    }
+
+    /// Where a program is, by the `PATH` that kbuild would give it.
+    fn find(&self, program: &str) -> std::io::Result<PathBuf> {
+        if program.contains('/') {
+            return Ok(PathBuf::from(program));
+        }
+        let path = self.environment.iter().find(|(name, _)| name == "PATH");
+        let directories = path
+            .into_iter()
+            .flat_map(|(_, path)| std::env::split_paths(path));
+        let mut candidates = directories.map(|directory| directory.join(program));
+        let is_program = |candidate: &PathBuf| {
+            let metadata = candidate.metadata();
+            metadata.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        };
+        let found = candidates.find(is_program);
+        found.ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+
+    /// A file without a name, for what one program says.
+    fn scratch(&self) -> std::io::Result<File> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = self.place.join(format!(".stap-kbuild.{number}"));
+        let file = File::options()
+            .read(true)
+            .append(true)
+            .create_new(true)
+            .open(&path)?;
+        fs::remove_file(path)?;
+        Ok(file)
+    }
+
+    fn write(&self, name: &str, lines: impl Fn(&mut dyn FnMut(&str))) -> Result<(), Reason> {
+        let mut text = String::new();
+        lines(&mut |line| {
+            text.push_str(line);
+            text.push('\n');
+        });
+        fs::write(self.place.join(name), text).map_err(|error| format!("{name}: {error}"))
+    }
+}
+
+/// More than anybody reads of warnings.
+const MAX_SAID: u64 = 1 << 20;
