@@ -35,7 +35,7 @@ pub(super) fn plant(situation: &Situation) -> anyhow::Result<Names> {
                 chown(path, owner, owner)?;
             }
             // The stock server keeps results in the same place.
-            for name in ["warm", "results"] {
+            for name in ["warm", "kept"] {
                 names.push((name, warm.display().to_string()));
             }
             names.push(("key", shown("stock-home/.systemtap/ssl/server/key4.db")));

@@ -60,7 +60,7 @@ impl Planted {
         let warm = warm_entry(situation)?;
         names.insert("warm", shown(&warm));
         let result = kept_result(situation)?;
-        names.insert("results", shown(&result));
+        names.insert("kept", shown(&result));
         let visible = Path::new("/usr/local/lib").join(&unique);
         in_sight(situation, &visible, names)?;
         let neighbour = neighbour(situation, names)?;

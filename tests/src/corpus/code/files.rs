@@ -88,7 +88,7 @@ fn servers() -> Vec<Payload> {
         payload(
             "poison-the-results",
             Goal::Write("what others get for the same request"),
-            "append {results}",
+            "append {kept}",
         )
         .lesson("four ways to poison a shared stap cache")
         .covers("item:cache")
