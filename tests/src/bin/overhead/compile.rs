@@ -1,4 +1,5 @@
-//! Whole compiles of one script whose constant changes, bare and served by turns.
+//! Whole compiles of one script whose constant changes, and repeats of one that was compiled, bare and
+//! served by turns.
 
 use std::time::{Duration, Instant};
 
@@ -18,40 +19,66 @@ struct Cost {
 }
 
 /// Both ways to compile.
-struct Contest {
-    user: User,
+pub(crate) struct Contest {
+    pub(crate) user: User,
     bare: Bare,
-    server: Server,
-    release: String,
-}
-
-/// Compiles `runs` times each way and prints the comparison.
-pub(crate) fn compare(lab: &Lab, runs: usize, constants: &mut Constants) {
-    let contest = Contest {
-        user: lab.alice(),
-        bare: Bare::prepare(lab, lab.alice()),
-        server: root::serve(lab.alice()),
-        release: machine::target(),
-    };
-    // What is made once for a kernel is not what is measured.
-    contest.bare_compile(constants.next());
-    contest.served_compile(constants.next());
-    let (mut bare, mut served) = (Vec::new(), Vec::new());
-    for run in 0..runs {
-        // Whoever comes second finds warmer processors, so each is second half of the time.
-        if run % 2 == 1 {
-            served.push(contest.served_compile(constants.next()));
-        }
-        bare.push(contest.bare_compile(constants.next()));
-        if run % 2 == 0 {
-            served.push(contest.served_compile(constants.next()));
-        }
-    }
-    contest.server.stop();
-    print(&bare, &served);
+    pub(crate) server: Server,
+    pub(crate) release: String,
 }
 
 impl Contest {
+    /// Starts a server, and has made on both sides what is made once for a kernel.
+    pub(crate) fn prepare(lab: &Lab, constants: &mut Constants) -> Self {
+        let contest = Self {
+            user: lab.alice(),
+            bare: Bare::prepare(lab, lab.alice()),
+            server: root::serve(lab.alice()),
+            release: machine::target(),
+        };
+        contest.bare_compile(constants.next());
+        contest.served_compile(constants.next());
+        contest
+    }
+
+    /// Compiles `runs` times each way and prints the comparison.
+    pub(crate) fn compare(&self, runs: usize, constants: &mut Constants) {
+        self.take_turns(
+            &format!("stap -p4 of a hello, warm, no module cached: medians of {runs} by turns"),
+            "Who used the processor in a served compile: means",
+            runs,
+            || constants.next(),
+        );
+        println!("Load after: {}", machine::load());
+    }
+
+    /// The same for a script that both sides have compiled before.
+    pub(crate) fn repeat(&self, runs: usize, constants: &mut Constants) {
+        let constant = constants.next();
+        self.bare_compile(constant);
+        self.served_compile(constant);
+        self.take_turns(
+            &format!("A repeat, in stap's own cache and in the store: medians of {runs} by turns"),
+            "Who used the processor in a served repeat: means",
+            runs,
+            || constant,
+        );
+    }
+
+    fn take_turns(&self, title: &str, parts: &str, runs: usize, mut constant: impl FnMut() -> u64) {
+        let (mut bare, mut served) = (Vec::new(), Vec::new());
+        for run in 0..runs {
+            // Whoever comes second finds warmer processors, so each is second half of the time.
+            if run % 2 == 1 {
+                served.push(self.served_compile(constant()));
+            }
+            bare.push(self.bare_compile(constant()));
+            if run % 2 == 0 {
+                served.push(self.served_compile(constant()));
+            }
+        }
+        print(title, parts, &bare, &served);
+    }
+
     fn bare_compile(&self, constant: u64) -> Cost {
         let script = script(constant);
         let before = Account::of_children();
@@ -81,17 +108,17 @@ impl Contest {
     }
 }
 
-fn script(constant: u64) -> String {
+pub(crate) fn script(constant: u64) -> String {
     format!("probe begin {{ printf(\"Hello World! %d\\n\", {constant}) exit() }}")
 }
 
-fn print(bare: &[Cost], served: &[Cost]) {
+fn print(title: &str, parts: &str, bare: &[Cost], served: &[Cost]) {
     let runs = bare.len();
     let series =
         |costs: &[Cost], part: fn(&Cost) -> Duration| Series::of(costs.iter().map(part).collect());
     let total = |cost: &Cost| cost.cpu.total();
     table::comparison(
-        &format!("stap -p4 of a hello, warm, no module cached: medians of {runs} by turns"),
+        title,
         &[
             (
                 "wall",
@@ -104,10 +131,5 @@ fn print(bare: &[Cost], served: &[Cost]) {
     let sum = served
         .iter()
         .fold(Account::default(), |sum, cost| sum + cost.cpu);
-    table::parts(
-        "Who used the processor in a served compile: means",
-        sum,
-        runs,
-    );
-    println!("Load after: {}", machine::load());
+    table::parts(parts, sum, runs);
 }

@@ -5,7 +5,8 @@
 //! overhead RUNS        needs root, STAP_TEST_ROOT and built programs
 //! ```
 //!
-//! From the top down: [`compile`] compares whole compiles, [`fixed`] says what of the difference has
+//! From the top down: [`compile`] compares whole compiles and repeats, [`kept`] what a repeat costs the
+//! server, [`fixed`] says what of the difference has
 //! nothing to do with the script, [`account`] reads what the kernel counted, [`table`] prints.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the measurements are the result")]
@@ -13,6 +14,7 @@
 mod account;
 mod compile;
 mod fixed;
+mod kept;
 mod machine;
 mod table;
 
@@ -29,7 +31,12 @@ fn main() -> ExitCode {
     };
     lab::program_inside(|lab| {
         machine::describe();
-        compile::compare(lab, runs, &mut Constants::starting_now());
+        let mut constants = Constants::starting_now();
+        let contest = compile::Contest::prepare(lab, &mut constants);
+        contest.compare(runs, &mut constants);
+        contest.repeat(REPEATS, &mut constants);
+        kept::measure(&contest, KEPT_RUNS, &mut constants);
+        contest.server.stop();
         fixed::measure(lab, FIXED_RUNS);
     })
 }
@@ -54,6 +61,10 @@ impl Constants {
     }
 }
 
+/// Of what takes tens of milliseconds on one side and hundreds on the other.
+const REPEATS: usize = 21;
+/// Of what takes a millisecond.
+const KEPT_RUNS: usize = 400;
 /// Of what takes milliseconds; more runs than of a compile, because the kernel counts a server's
 /// time in hundredths of a second.
 const FIXED_RUNS: usize = 40;

@@ -20,6 +20,11 @@ impl Series {
         self.sorted[self.sorted.len() / 2]
     }
 
+    /// What 99 of 100 are at most.
+    fn slow(&self) -> Duration {
+        self.sorted[(self.sorted.len() * 99 / 100).min(self.sorted.len() - 1)]
+    }
+
     fn least(&self) -> Duration {
         self.sorted[0]
     }
@@ -59,6 +64,19 @@ pub(crate) fn parts(title: &str, sum: Account, runs: usize) {
     mean("`stap-serverd`", sum.coordinator, runs);
     mean("`stap-worker`", sum.worker, runs);
     mean("the jail and all in it", sum.jailed, runs);
+}
+
+/// Prints what a kept result costs.
+pub(crate) fn kept(runs: usize, bytes: usize, walls: &Series, cost: Account) {
+    println!("\nA kept result of {bytes} bytes, {runs} times, each on a connection of its own\n");
+    println!("| part | |");
+    println!("|---|---|");
+    single("connect, ask, read the answer", walls);
+    println!("| of it, half take at most | {} |", show(walls.median()));
+    println!("| and 99 of 100 at most | {} |", show(walls.slow()));
+    mean("`stap-serverd`, processor", cost.coordinator, runs);
+    mean("`stap-worker`, processor", cost.worker, runs);
+    mean("jails", cost.jailed, runs);
 }
 
 /// Prints one row.
