@@ -275,7 +275,8 @@ impl Inner {
             return;
         };
         let (key, target) = (plan.key, &plan.target);
-        if self.witness.ask(target).await != Ok(plan.identity) {
+        let asked = timeout(PATIENCE, self.witness.ask(target)).await;
+        if asked != Ok(Ok(plan.identity)) {
             tracing::info!(%target, "the result is not kept: the target changed while it was made");
             return;
         }
