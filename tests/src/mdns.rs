@@ -118,6 +118,33 @@ impl Avahi {
         entries
     }
 
+    /// Whether it comes to know an address of one protocol of an instance's host by asking over another.
+    #[must_use]
+    pub fn resolves(&self, name: &str, over: Protocol, address: Protocol) -> bool {
+        let everywhere = "int32:-1";
+        let [over, address] = [over, address].map(|protocol| format!("int32:{}", protocol as i32));
+        let call = [
+            "--system",
+            "--print-reply",
+            "--dest=org.freedesktop.Avahi",
+            "/",
+        ];
+        let resolve = self.tool("dbus-send", &call).args([
+            "org.freedesktop.Avahi.Server.ResolveService",
+            everywhere,
+            &over,
+            &format!("string:{name}"),
+            "string:_stap._tcp",
+            "string:local",
+            &address,
+            "uint32:0",
+        ]);
+        let resolved = resolve.run();
+        let in_vain = resolved.err().contains("Timeout");
+        assert!(in_vain || resolved.code() == Some(0), "{resolved}");
+        !in_vain
+    }
+
     fn tool(&self, program: &str, arguments: &[&str]) -> Invocation {
         assert!(
             world::PATH
@@ -131,6 +158,15 @@ impl Avahi {
             .env("LC_ALL", "C")
             .on(self.host)
     }
+}
+
+/// By avahi's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// IPv4.
+    V4 = 0,
+    /// IPv6.
+    V6 = 1,
 }
 
 /// An instance as one host's avahi resolved it on one interface by one protocol.
