@@ -212,3 +212,9 @@ impl Refusal {
 pub fn server_line(text: &str, id: RequestId) -> String {
     format!("Server: {} (request {id})\n", one_line(text))
 }
+
+/// The same for what was tolerated: the request is served all the same, so the line is a stock server's to the letter.
+#[must_use]
+pub fn notice_line(text: &str) -> String {
+    format!("Server: {}\n", one_line(text))
+}

@@ -9,7 +9,7 @@ use stap_protocol::version::ProtocolVersion;
 
 use crate::intake::Client;
 use crate::module::{Verdict, judge};
-use crate::refusal::{Refusal, server_line};
+use crate::refusal::{Refusal, notice_line, server_line};
 use crate::request_id::RequestId;
 use crate::signing::Signature;
 
@@ -26,7 +26,7 @@ pub fn compose(
     let mut lines: String = client
         .notices
         .iter()
-        .map(|notice| server_line(notice, id))
+        .map(|notice| notice_line(notice))
         .collect();
     let mut rc = status(&report.outcome);
     if rc != 0

@@ -202,3 +202,16 @@ fn each_client_is_answered_in_its_version() {
         assert_eq!(reply.version, ProtocolVersion::new(ours.0, ours.1));
     }
 }
+
+#[test]
+fn a_notice_is_the_line_of_a_stock_server() {
+    let client = Client {
+        notices: vec!["Localization value '$(id)' contains illegal characters".to_owned()],
+        ..client()
+    };
+    let reply = composed(report(Outcome::Exited { code: 0 }, Vec::new()), &client);
+    assert_eq!(
+        stderr(&reply),
+        "Pass 1: parsed\nServer: Localization value '$(id)' contains illegal characters\n"
+    );
+}
