@@ -285,6 +285,9 @@ async fn compile(
         last_pass,
         ..plan.clone()
     };
+    for option in &plan.left_out {
+        tell_left_out(&plan, option, diagnostics);
+    }
     let automatic = ask_for_privilege(&mut plan, runs_here);
     let keys = keys_to_sign_with(&plan, &host, &target);
     let package = packaged(plan.clone(), target.clone(), keys, diagnostics).await?;
@@ -379,6 +382,16 @@ fn ask_for_privilege(plan: &mut Plan, runs_here: bool) -> Option<Privilege> {
     plan.forwarded
         .push(format!("--privilege={needed}").into_bytes());
     Some(needed)
+}
+
+/// Stock clients leave it out and say nothing; then nobody knows why symbols are missing.
+fn tell_left_out(plan: &Plan, option: &str, diagnostics: &Diagnostics) {
+    if !plan.run.no_warnings {
+        diagnostics.warning(format_args!(
+            "{option} is not sent, because no server takes it from a client\n\
+             Name what it would have found with -d FILE"
+        ));
+    }
 }
 
 /// A module for another kernel is loaded by another host, whose keys are not known.

@@ -8,7 +8,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use stap_protocol::options::{CommandLine, Item, OptionError, Order, parse_ordered};
+use stap_protocol::options::{
+    CommandLine, Item, KEPT_BY_CLIENTS, OptionError, Order, parse_ordered,
+};
 use stap_protocol::target::{Arch, TargetNameError};
 use stap_protocol::text::escape;
 
@@ -47,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) tapsets: Vec<PathBuf>,
     /// Options that go to the server as they are, one word each.
     pub(crate) forwarded: Vec<Vec<u8>>,
+    /// Options that are not sent although a module would be another one with them.
+    pub(crate) left_out: Vec<String>,
     /// What the script is given.
     pub(crate) script_arguments: Vec<Vec<u8>>,
     /// `-r`, the last one.
@@ -272,6 +276,12 @@ impl Plan {
         if name == "use-server" {
             let named = value.map(ServerSpec::parse).transpose()?;
             self.servers.extend(named);
+            return Ok(());
+        }
+        if KEPT_BY_CLIENTS.contains(&name) {
+            if matches!(name, "ldd" | "all-modules") {
+                self.left_out.push(format!("--{name}"));
+            }
             return Ok(());
         }
         if matches!(name, "privilege" | "unprivileged") {

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use stap_protocol::options::{CommandLine, Item};
+use stap_protocol::options::{CommandLine, Item, KEPT_BY_CLIENTS};
 
 /// A command line as it was typed and as it is sent, part by part.
 #[derive(Debug)]
@@ -40,11 +40,13 @@ impl Sent {
     }
 }
 
-/// Options that choose or start a server, and those that concern the client's own files.
+/// Options that choose or start a server, those that concern the client's own files, and those that no client sends.
 fn is_kept(item: &Item) -> bool {
     match item {
         Item::Short { letter, .. } => *letter == 'k',
-        Item::Long { name, .. } => matches!(*name, "use-server" | "use-server-on-error"),
+        Item::Long { name, .. } => {
+            matches!(*name, "use-server" | "use-server-on-error") || KEPT_BY_CLIENTS.contains(name)
+        }
         Item::Unknown(word) => OWN.iter().any(|own| word.starts_with(own.as_bytes())),
         Item::Operand(_) => false,
     }

@@ -80,12 +80,13 @@ fn what_clients_keep_is_not_judged() {
         "--ssl=/db",
         "--use-server=b",
         "-k",
+        "--rlimit-cpu=9",
         "-e",
         "probe begin {}",
     ];
     let decision = decided("strict", &words);
     assert!(decision.allowed, "{decision:?}");
-    assert_eq!(decision.kept_by_client.len(), 4);
+    assert_eq!(decision.kept_by_client.len(), 5);
 }
 
 #[test]

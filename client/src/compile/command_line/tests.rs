@@ -45,6 +45,22 @@ fn own_options_are_not_sent() {
 }
 
 #[test]
+fn what_no_server_takes_is_not_sent_and_said_where_it_matters() {
+    let plan = plan(&[
+        "--ldd",
+        "--rlimit-cpu",
+        "9",
+        "--disable-cache",
+        "--all-modules",
+        "-e",
+        "probe begin {}",
+    ]);
+    assert_eq!(texts(&plan.forwarded), ["-eprobe begin {}"]);
+    assert!(plan.script_arguments.is_empty(), "9 belongs to the limit");
+    assert_eq!(plan.left_out, ["--ldd", "--all-modules"]);
+}
+
+#[test]
 fn behind_the_separator_nothing_is_an_option() {
     let plan = plan(&["--", "s.stp", "-v", "--server=x"]);
     assert_eq!(plan.script, Script::File("s.stp".into()));

@@ -13,7 +13,7 @@ use std::fmt;
 use crate::text;
 
 pub use parse::{OptionError, Order, parse, parse_ordered};
-pub use table::{Arity, LONG, LongOption, SHORT};
+pub use table::{Arity, KEPT_BY_CLIENTS, LONG, LongOption, SHORT};
 
 /// A command line, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

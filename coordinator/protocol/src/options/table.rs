@@ -86,6 +86,21 @@ pub const LONG: &[LongOption] = &[
     required("vp"),
 ];
 
+/// Long options that stay with the client: stock clients do not send them either. They are about how stap works on the
+/// machine where it is called, or have it look at programs there, so no server's stap takes them from a client.
+pub const KEPT_BY_CLIENTS: [&str; 10] = [
+    "all-modules",
+    "disable-cache",
+    "download-debuginfo",
+    "ldd",
+    "poison-cache",
+    "rlimit-as",
+    "rlimit-cpu",
+    "rlimit-fsize",
+    "rlimit-nproc",
+    "rlimit-stack",
+];
+
 /// Names that mean the same to stap, so that an abbreviation of both is not ambiguous.
 pub(super) const SYNONYMS: [&str; 2] = ["color", "colour"];
 
