@@ -73,12 +73,18 @@ impl Store {
     /// as [`Self::publish`] leaves it.
     #[must_use]
     pub fn load(&self, key: &str) -> Vec<(PathBuf, Vec<u8>)> {
-        self.load_as(key, is_seed)
+        self.load_as(key, is_seed, MAX_SEED)
     }
 
-    /// The same for an entry whose files are other ones: those for which `is_wanted` holds.
+    /// The same for an entry whose files are other ones: those for which `is_wanted` holds, of at most
+    /// `max` bytes each.
     #[must_use]
-    pub fn load_as(&self, key: &str, is_wanted: fn(&Path) -> bool) -> Vec<(PathBuf, Vec<u8>)> {
+    pub fn load_as(
+        &self,
+        key: &str,
+        is_wanted: fn(&Path) -> bool,
+        max: u64,
+    ) -> Vec<(PathBuf, Vec<u8>)> {
         let entry = self.directory.join(key);
         let Ok(names) = fs::read_dir(&entry) else {
             return Vec::new();
@@ -92,7 +98,7 @@ impl Store {
             else {
                 return Vec::new();
             };
-            match read(&entry.join(&name)) {
+            match read(&entry.join(&name), max) {
                 Ok(content) if is_wanted(&path) => files.push((path, content)),
                 _ => {
                     tracing::warn!(entry = %entry.display(), "a damaged cache entry is not used");
@@ -139,7 +145,7 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let flags = i32::try_from(flags).map_err(io::Error::other)?;
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -147,8 +153,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut content = Vec::new();
-    file.take(MAX_SEED + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_SEED {
+    file.take(max + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > max {
         return Err(io::Error::other("it is too long"));
     }
     Ok(content)

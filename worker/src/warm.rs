@@ -15,7 +15,7 @@ use stap_protocol::options::{self, CommandLine};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::{self, Learned, Learner, Shelf, Shown};
+use crate::driver::{Kit, Learned, Learner, Shelf, Shown};
 use crate::jail::{End, Fault};
 use crate::job::{Stage, collect_seed, last_line, sentence};
 use crate::slots::Slot;
@@ -177,17 +177,17 @@ impl Warmth {
             shelf: &self.shelf,
             cancelled,
         };
-        let recipe = match driver::load(&self.store, key) {
-            Some(recipe) => Ok(Learned::Proven(recipe)),
+        let kit = match Kit::load(&self.store, key) {
+            Some(kit) => Ok(Learned::Proven(kit)),
             None => learner.learn().await,
         };
         let (target, name) = (&served.target.name, variant.name());
-        let shown = match recipe {
-            Ok(Learned::Proven(recipe)) => {
-                if let Err(error) = driver::publish(&self.store, key, &recipe) {
+        let shown = match kit {
+            Ok(Learned::Proven(kit)) => {
+                if let Err(error) = kit.publish(&self.store, key) {
                     tracing::warn!(%error, "the next start will have to record pass 4 again");
                 }
-                driver::show(&self.shelf, &recipe).map_err(|error| error.to_string())
+                kit.show(&self.shelf).map_err(|error| error.to_string())
             }
             Ok(Learned::Refused(reason)) => Err(reason),
             Ok(Learned::Cancelled) => return State::Unknown,

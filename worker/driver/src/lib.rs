@@ -11,6 +11,7 @@
 //! hands everything that it does not know ([`invocation`], [`makefile`]) to the real `env`.
 #![forbid(unsafe_code)]
 
+pub mod description;
 pub mod invocation;
 pub mod makefile;
 pub mod recipe;

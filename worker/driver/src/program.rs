@@ -1,6 +1,7 @@
 //! The program of this crate; see the library. It is built by the build script.
 #![forbid(unsafe_code)]
 
+mod description;
 mod invocation;
 mod makefile;
 mod recipe;

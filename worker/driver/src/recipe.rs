@@ -4,6 +4,7 @@
 //! of one build; another version is not read. Control characters other than tabs occur only as marks
 //! of [`Template`], so the end of a line is the end of a word.
 
+use crate::description::Description;
 use crate::invocation::Invocation;
 use crate::makefile::Makefile;
 use crate::template::Template;
@@ -13,6 +14,8 @@ use crate::template::Template;
 pub struct Recipe {
     /// One for each Makefile that was recorded.
     pub builds: Vec<Build>,
+    /// The names of files that belong to it, sorted.
+    pub kept: Vec<String>,
 }
 
 /// How modules of one Makefile are built.
@@ -30,6 +33,8 @@ pub struct Build {
     pub members: String,
     /// The line of `modules.order`.
     pub order: Template,
+    /// The object of the description, for modules that have the usual one.
+    pub description: Option<Description>,
     /// The commands of each step, by [`Step`].
     pub steps: [Vec<Vec<Template>>; Step::ALL.len()],
 }
@@ -101,18 +106,29 @@ impl Recipe {
             text.push_str(value);
             text.push('\n');
         };
+        for kept in &self.kept {
+            line("kept", kept);
+        }
         for build in &self.builds {
             line("build", "");
             for word in &build.invocation {
                 line("invocation", word);
             }
-            for makefile in build.makefile.as_str().lines() {
+            for makefile in build.makefile.as_str().split('\n') {
                 line("makefile", makefile);
             }
             line("directory", &build.directory);
             line("family", &build.family);
             line("members", &build.members);
             line("order", build.order.as_str());
+            if let Some(description) = &build.description {
+                for source in description.source().split('\n') {
+                    line("description", source);
+                }
+                for assembly in description.marked().split('\n') {
+                    line("assembly", assembly);
+                }
+            }
             for step in Step::ALL {
                 for command in build.commands(step) {
                     line("step", step.name());
@@ -136,24 +152,46 @@ impl Recipe {
             return None;
         }
         let mut recipe = Self::default();
-        let mut makefile = String::new();
+        let mut texts = Texts::default();
         for line in lines {
             let (key, value) = line.split_once(' ')?;
+            if key == "kept" && recipe.builds.is_empty() {
+                recipe.kept.push(value.to_owned());
+                continue;
+            }
             if key == "build" {
-                close(&mut recipe, &mut makefile);
+                texts.close(&mut recipe);
                 recipe.builds.push(Build::empty());
                 continue;
             }
-            recipe.builds.last_mut()?.take(key, value, &mut makefile)?;
+            recipe.builds.last_mut()?.take(key, value, &mut texts)?;
         }
-        close(&mut recipe, &mut makefile);
+        texts.close(&mut recipe);
         Some(recipe)
     }
 }
 
-fn close(recipe: &mut Recipe, makefile: &mut String) {
-    if let Some(build) = recipe.builds.last_mut() {
-        build.makefile = Template::marked(std::mem::take(makefile));
+/// Texts of several lines, of the build that is being read.
+#[derive(Default)]
+struct Texts {
+    makefile: Vec<String>,
+    description: Vec<String>,
+    assembly: Vec<String>,
+}
+
+impl Texts {
+    /// Gives them to their build.
+    fn close(&mut self, recipe: &mut Recipe) {
+        let Self {
+            makefile,
+            description,
+            assembly,
+        } = std::mem::take(self);
+        if let Some(build) = recipe.builds.last_mut() {
+            build.makefile = Template::marked(makefile.join("\n"));
+            build.description = (!description.is_empty())
+                .then(|| Description::from_parts(description.join("\n"), assembly.join("\n")));
+        }
     }
 }
 
@@ -166,18 +204,18 @@ impl Build {
             family: String::new(),
             members: String::new(),
             order: Template::marked(String::new()),
+            description: None,
             steps: Default::default(),
         }
     }
 
-    fn take(&mut self, key: &str, value: &str, makefile: &mut String) -> Option<()> {
+    fn take(&mut self, key: &str, value: &str, texts: &mut Texts) -> Option<()> {
         let value = value.to_owned();
         match key {
             "invocation" => self.invocation.push(value),
-            "makefile" => {
-                makefile.push_str(&value);
-                makefile.push('\n');
-            }
+            "makefile" => texts.makefile.push(value),
+            "description" => texts.description.push(value),
+            "assembly" => texts.assembly.push(value),
             "directory" => self.directory = value,
             "family" => self.family = value,
             "members" => self.members = value,
@@ -197,8 +235,13 @@ impl Build {
     }
 }
 
+/// The directory that jobs see the program, its recipe and what was kept in. It is first in their
+/// `PATH`.
+pub const DIRECTORY: &str = "/driver";
+/// The object that all modules have in common, in that directory.
+pub const COMMON: &str = "module-common.o";
 /// The first line of every recipe.
-const FORMAT: &str = "stap-kbuild recipe 1";
+const FORMAT: &str = "stap-kbuild recipe 2";
 
 #[cfg(test)]
 mod tests {
@@ -225,8 +268,13 @@ mod tests {
             vec![template("ld")],
             vec![template("objtool"), template("")],
         ];
+        let plain = build.clone();
+        let assembly = "\t.string \"\u{1}\"\n\t.zero \u{3}-55\u{3}\n";
+        let description = Description::from_parts("a\n\nb".to_owned(), assembly.to_owned());
+        build.description = Some(description);
         Recipe {
-            builds: vec![build.clone(), build],
+            builds: vec![plain, build],
+            kept: ["a", "b"].map(str::to_owned).into(),
         }
     }
 
@@ -248,8 +296,8 @@ mod tests {
         for text in [
             "",
             "\n",
-            "stap-kbuild recipe 2\n",
-            "stap-kbuild recipe 1\nword x\n",
+            "stap-kbuild recipe 1\n",
+            "stap-kbuild recipe 2\nword x\n",
         ] {
             assert_eq!(Recipe::decode(text.as_bytes()), None, "{text:?}");
         }

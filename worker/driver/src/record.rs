@@ -124,6 +124,7 @@ pub fn build(
         family: family(&steps[Step::Compile as usize]).ok_or(Obstacle::Family)?,
         members: recording.members(&makefile)?,
         order: recording.order()?,
+        description: None,
         steps,
     })
 }

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::makefile::Module;
-use crate::recipe::{Build, Step};
+use crate::recipe::{Build, COMMON, DIRECTORY, Step};
 use crate::template::Template;
 
 /// A module that is to be built.
@@ -18,6 +18,8 @@ use crate::template::Template;
 pub struct Replay<'a> {
     /// How.
     pub build: &'a Build,
+    /// The names of files beside the recipe.
+    pub kept: &'a [String],
     /// What.
     pub module: &'a Module,
     /// Where it is.
@@ -58,15 +60,52 @@ impl Replay<'_> {
                 line(&format!("{}{object}.o", self.build.members));
             }
         })?;
-        for step in [
-            Step::Link,
-            Step::Describe,
-            Step::CompileDescription,
-            Step::Finish,
-        ] {
-            said.extend(self.commands(step, "")?);
+        said.extend(self.commands(Step::Link, "")?);
+        said.extend(self.commands(Step::Describe, "")?);
+        said.extend(self.describe()?);
+        said.extend(self.commands(Step::Finish, "")?);
+        Ok(said)
+    }
+
+    /// Makes the object of the description, from kept assembly if the description is the usual one.
+    fn describe(&self) -> Result<Vec<u8>, Reason> {
+        let name = &self.module.name;
+        let source = self.place.join(format!("{name}.mod.c"));
+        let usual = self.build.description.as_ref().filter(|usual| {
+            fs::read(&source).is_ok_and(|found| found == usual.source().as_bytes())
+        });
+        let Some(assembly) = usual.and_then(|usual| usual.fill(name)) else {
+            return self.commands(Step::CompileDescription, "");
+        };
+        self.write_text(&format!("{name}.mod.s"), &assembly)?;
+        let mut said = Vec::new();
+        for (number, command) in self
+            .build
+            .commands(Step::CompileDescription)
+            .iter()
+            .enumerate()
+        {
+            let words = command.iter().map(|word| self.fill(word, ""));
+            let words: Vec<_> = if number == 0 {
+                assembling(words.collect())
+            } else {
+                words.collect()
+            };
+            said.extend(self.execute(&words)?);
         }
         Ok(said)
+    }
+
+    /// Makes what all modules have in common; a kept one is only copied.
+    fn common(&self) -> Result<Vec<u8>, Reason> {
+        let commands = self.build.commands(Step::Common);
+        if commands.is_empty() || !self.kept.iter().any(|name| name == COMMON) {
+            return self.commands(Step::Common, "");
+        }
+        let kept = Path::new(DIRECTORY).join(COMMON);
+        let copied = fs::copy(kept, self.place.join(".module-common.o"));
+        copied.map_err(|error| format!("{COMMON}: {error}"))?;
+        Ok(Vec::new())
     }
 
     /// Compiles all objects, some at once.
@@ -81,7 +120,7 @@ impl Replay<'_> {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let result = match tasks.get(number) {
                     Some(object) => self.commands(Step::Compile, object),
-                    None if number == tasks.len() => self.commands(Step::Common, ""),
+                    None if number == tasks.len() => self.common(),
                     None => return,
                 };
                 if let Ok(mut results) = results.lock() {
@@ -179,8 +218,28 @@ impl Replay<'_> {
             text.push_str(line);
             text.push('\n');
         });
+        self.write_text(name, &text)
+    }
+
+    fn write_text(&self, name: &str, text: &str) -> Result<(), Reason> {
         fs::write(self.place.join(name), text).map_err(|error| format!("{name}: {error}"))
     }
+}
+
+/// The command that compiles a description, made to translate its assembly: without headers, which
+/// mean nothing there.
+fn assembling(words: Vec<String>) -> Vec<String> {
+    let mut words = words.into_iter();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        match word.strip_suffix(".mod.c") {
+            Some(stem) => kept.push(format!("{stem}.mod.s")),
+            None if word == "-include" => drop(words.next()),
+            None if word.starts_with("-Wp,") => {}
+            None => kept.push(word),
+        }
+    }
+    kept
 }
 
 /// More than anybody reads of warnings.

@@ -12,11 +12,10 @@ use std::process::{Command, ExitCode};
 
 use crate::invocation::Invocation;
 use crate::makefile::Makefile;
+pub use crate::recipe::DIRECTORY;
 use crate::recipe::Recipe;
 use crate::replay::{Reason, Replay};
 
-/// The directory that jobs see it in, and that is first in their `PATH`.
-pub const DIRECTORY: &str = "/driver";
 /// Its own name there.
 pub const NAME: &str = "env";
 /// The recipe, beside it.
@@ -66,6 +65,7 @@ fn attempt(arguments: &[OsString]) -> Option<Result<Vec<u8>, Reason>> {
     };
     let replay = Replay {
         build,
+        kept: &recipe.kept,
         module: &makefile.module,
         place,
         jobs: invocation.jobs(),

@@ -3,23 +3,25 @@
 use std::io;
 use std::path::Path;
 
+use stap_driver::description::Description;
 use stap_driver::invocation::Invocation;
-use stap_driver::recipe::Recipe;
+use stap_driver::recipe::{Build, COMMON, Recipe, Step};
 use stap_driver::record::{self, Leftovers};
 use stap_driver::shim::{ASKED, NAME};
+use stap_driver::template::Template;
 use stap_jail::plan::WorkspaceFile;
 use tokio_util::sync::CancellationToken;
 
-use super::{Proof, Shelf, prove};
+use super::{Kit, Proof, Sameness, Shelf, prove};
 use crate::jail::{End, Fault, Finished};
-use crate::job::{BuildFiles, Stage, last_line};
+use crate::job::{BuildFiles, Stage, last_line, sentence};
 use crate::warm::{Seed, Variant};
 
 /// What came of it.
 #[derive(Debug)]
 pub enum Learned {
     /// Replayed modules are those of kbuild.
-    Proven(Recipe),
+    Proven(Kit),
     /// Pass 4 of this target takes the ordinary way, for this reason.
     Refused(String),
     /// Nobody waits for it any more.
@@ -41,32 +43,93 @@ pub struct Learner<'a> {
     pub cancelled: &'a CancellationToken,
 }
 
-/// A module that kbuild has built, and from what.
-#[derive(Debug)]
+/// A module that kbuild has built, and from what. stap itself may write another C program for the same
+/// script each time, so a script alone is no example.
+#[derive(Clone, Debug)]
 pub struct Example {
-    /// How it can be built again.
-    pub again: Again,
+    /// Its name.
+    name: String,
+    /// The arguments of `env` by which kbuild is started.
+    words: Vec<String>,
+    /// What stap wrote.
+    files: Vec<(String, Vec<u8>)>,
     /// The module.
-    pub module: Vec<u8>,
+    pub(super) module: Vec<u8>,
 }
 
-/// The ways to start kbuild in a jail.
-#[derive(Clone, Debug)]
-pub enum Again {
-    /// By stap, for a script.
-    Script {
-        /// A name for the module.
-        name: &'static str,
-        /// Its text.
-        script: &'static str,
-    },
-    /// By itself, in a directory with these files.
+/// What is started in a jail.
+pub(super) enum Order<'a> {
+    /// stap, for the module of a script.
+    Script { name: &'a str, script: &'a str },
+    /// kbuild, in a directory with these files.
     Make {
-        /// The arguments of `env`.
-        words: Vec<String>,
-        /// What stap wrote, with another Makefile.
-        files: Vec<(String, Vec<u8>)>,
+        words: &'a [String],
+        files: &'a [(String, Vec<u8>)],
     },
+    /// Only one program that kbuild starts.
+    Program {
+        words: &'a [String],
+        directory: &'a str,
+        files: &'a [(String, Vec<u8>)],
+    },
+}
+
+impl Example {
+    /// How it is built again.
+    pub(super) fn order(&self) -> Order<'_> {
+        Order::Make {
+            words: &self.words,
+            files: &self.files,
+        }
+    }
+
+    /// Its module, among what was left.
+    pub(super) fn module_in<'a>(&self, left: &'a BuildFiles) -> Option<&'a Vec<u8>> {
+        left.files.get(&format!("{}.ko", self.name))
+    }
+
+    /// Takes what a build has left.
+    fn of(name: &str, words: &[String], left: &BuildFiles) -> Result<Self, Stop> {
+        let none = || Stop::Refused("a trusted build left no module".to_owned());
+        let module = left.files.get(&format!("{name}.ko")).ok_or_else(none)?;
+        let makefile = left.files.get(MAKEFILE).ok_or_else(none)?;
+        let mut files: Vec<_> = left.sources().collect();
+        files.push((MAKEFILE.to_owned(), makefile.clone()));
+        Ok(Self {
+            name: name.to_owned(),
+            words: words.to_vec(),
+            files,
+            module: module.clone(),
+        })
+    }
+
+    /// The same with the Makefile that stap writes for tracepoints and system calls: it has the
+    /// kernel's sources among the places of headers, too. `None` where there is no such place.
+    fn with_sources(&self) -> Option<Self> {
+        let mut changed = self.clone();
+        let position = self.words.iter().position(|word| word == "-C")?;
+        let tree = self.words.get(position + 1)?;
+        let sources = tree.strip_suffix("/build")?;
+        let mut files = changed.files.iter_mut();
+        let (_, makefile) = files.find(|(name, _)| name == MAKEFILE)?;
+        let text = std::str::from_utf8(makefile).ok()?;
+        let place = format!(" += -I{tree}");
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        let mut places = (0..lines.len()).filter(|number| lines[*number].ends_with(&place));
+        let found = places.next()?;
+        let added = lines[found].replace(&place, &format!(" += -I{sources}/source"));
+        lines.insert(found + 1, added);
+        *makefile = (lines.join("\n") + "\n").into_bytes();
+        Some(changed)
+    }
+}
+
+/// What kbuild did for the examples.
+struct Recorded {
+    builds: Vec<Build>,
+    examples: Vec<Example>,
+    /// Of the first.
+    left: BuildFiles,
 }
 
 impl Learner<'_> {
@@ -76,61 +139,164 @@ impl Learner<'_> {
     ///
     /// When a jail could not be built.
     pub async fn learn(&self) -> Result<Learned, Fault> {
-        let (recipe, examples) = match self.record().await {
-            Ok(recorded) => recorded,
-            Err(Stop::Fault(fault)) => return Err(fault),
-            Err(Stop::Cancelled) => return Ok(Learned::Cancelled),
-            Err(Stop::Refused(reason)) => return Ok(Learned::Refused(reason)),
+        match self.learned().await {
+            Ok(kit) => Ok(Learned::Proven(kit)),
+            Err(Stop::Fault(fault)) => Err(fault),
+            Err(Stop::Cancelled) => Ok(Learned::Cancelled),
+            Err(Stop::Refused(reason)) => Ok(Learned::Refused(reason)),
+        }
+    }
+
+    async fn learned(&self) -> Result<Kit, Stop> {
+        let recorded = self.record().await?;
+        let plain = Kit {
+            recipe: Recipe {
+                builds: recorded.builds.clone(),
+                ..Recipe::default()
+            },
+            ..Kit::default()
         };
-        Ok(match prove(self, &recipe, &examples).await? {
-            Proof::Same => Learned::Proven(recipe),
-            Proof::Different(reason) => Learned::Refused(reason),
-            Proof::Cancelled => Learned::Cancelled,
-        })
+        let mut kit = plain.clone();
+        self.keep(&mut kit, &recorded).await?;
+        if kit != plain {
+            match self.prove(&kit, &recorded.examples, Sameness::Bytes).await {
+                Ok(()) => return Ok(kit),
+                Err(Stop::Refused(reason)) => {
+                    tracing::warn!("pass 4 is replayed without what was kept: {reason}");
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+        self.prove(&plain, &recorded.examples, Sameness::Bytes)
+            .await?;
+        Ok(plain)
+    }
+
+    async fn prove(&self, kit: &Kit, examples: &[Example], same: Sameness) -> Result<(), Stop> {
+        let proof = prove(self, kit, examples, same).await;
+        match proof.map_err(Stop::Fault)? {
+            Proof::Same => Ok(()),
+            Proof::Different(reason) => Err(Stop::Refused(reason)),
+            Proof::Cancelled => Err(Stop::Cancelled),
+        }
+    }
+
+    /// Adds what need not be made again for every module.
+    async fn keep(&self, kit: &mut Kit, recorded: &Recorded) -> Result<(), Stop> {
+        let left = &recorded.left;
+        if let Some(common) = left.files.get(KBUILDS_COMMON) {
+            kit.keep(COMMON, common.clone());
+        }
+        let Some(build) = recorded.builds.first() else {
+            return Ok(());
+        };
+        let source = left.files.get(&format!("{RECORDED}.mod.c"));
+        let Some(source) = source.and_then(|source| std::str::from_utf8(source).ok()) else {
+            return Ok(());
+        };
+        let one = self.assembly(build, RECORDED, source).await?;
+        let other = self.assembly(build, LONGER, source).await?;
+        let description = one
+            .zip(other)
+            .and_then(|(one, other)| Description::of(source, (RECORDED, &one), (LONGER, &other)));
+        let step = Step::CompileDescription;
+        for alike in &mut kit.recipe.builds {
+            if alike.commands(step) == build.commands(step) {
+                alike.description.clone_from(&description);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the compiler makes of the description of a module.
+    async fn assembly(
+        &self,
+        build: &Build,
+        module: &str,
+        source: &str,
+    ) -> Result<Option<String>, Stop> {
+        let Some(command) = build.commands(Step::CompileDescription).first() else {
+            return Ok(None);
+        };
+        let object = format!("{module}.mod.o");
+        let word = |word: &Template| {
+            let word = word.fill(module, "");
+            match word.strip_suffix(&object) {
+                Some(place) => format!("{place}{module}.mod.s"),
+                None if word == "-c" => "-S".to_owned(),
+                None => word,
+            }
+        };
+        let order = Order::Program {
+            words: &command.iter().map(word).collect::<Vec<_>>(),
+            directory: &build.directory,
+            files: &[(format!("{module}.mod.c"), source.as_bytes().to_vec())],
+        };
+        let mut left = self.left(&order, None).await?;
+        let assembly = left.files.remove(&format!("{module}.mod.s"));
+        Ok(assembly.and_then(|assembly| String::from_utf8(assembly).ok()))
     }
 
     /// What kbuild did, and the modules that it built.
-    async fn record(&self) -> Result<(Recipe, Vec<Example>), Stop> {
+    async fn record(&self) -> Result<Recorded, Stop> {
+        let (first, left) = self.watched(RECORDED, SMALL).await?;
+        let mut builds = vec![self.recorded(&left, &first.words)?];
+        let (second, _) = self.watched(SHORT, LARGE).await?;
+        let third = match first.with_sources() {
+            None => None,
+            Some(mut third) => {
+                let left = self.left(&third.order(), None).await?;
+                builds.push(self.recorded(&left, &third.words)?);
+                third.module = Example::of(&third.name, &third.words, &left)?.module;
+                Some(third)
+            }
+        };
+        let mut examples = vec![first, second];
+        examples.extend(third);
+        Ok(Recorded {
+            builds,
+            examples,
+            left,
+        })
+    }
+
+    /// Has stap and kbuild build the module of a script.
+    ///
+    /// # Errors
+    ///
+    /// With the reason, when it cannot be built or something broke.
+    pub async fn example(&self, name: &str, script: &str) -> Result<Example, String> {
+        let watched = self.watched(name, script).await;
+        watched
+            .map(|(example, _)| example)
+            .map_err(|stop| match stop {
+                Stop::Fault(fault) => sentence(&fault),
+                Stop::Cancelled => "cancelled".to_owned(),
+                Stop::Refused(reason) => reason,
+            })
+    }
+
+    /// The same, with all that was left.
+    async fn watched(&self, name: &str, script: &str) -> Result<(Example, BuildFiles), Stop> {
         let watching = self.shelf.put(&[(NAME, stap_driver::PROGRAM, true)]);
         let watching = watching.map_err(|error| Stop::Refused(unwritable(&error)))?;
-        let first = Again::Script {
-            name: RECORDED,
-            script: SMALL,
-        };
-        let finished = self.build(&first, Some(&watching)).await?;
-        let left = left(&finished)?;
+        let order = Order::Script { name, script };
+        let left = self.left(&order, Some(&watching)).await?;
         let words = asked(&left).ok_or_else(|| {
             let program = "the program that stands in for env does not run in this root";
             Stop::Refused(program.to_owned())
         })?;
-        let mut recipe = Recipe::default();
-        recipe.builds.push(self.recorded(&left, &words)?);
-        let mut examples = vec![example(first, &finished)?];
-        let second = Again::Script {
-            name: SHORT,
-            script: LARGE,
-        };
-        let finished = self.build(&second, None).await?;
-        examples.push(example(second, &finished)?);
-        if let Some(files) = with_sources(&left, &words) {
-            let third = Again::Make {
-                words: words.clone(),
-                files,
-            };
-            let finished = self.build(&third, None).await?;
-            recipe
-                .builds
-                .push(self.recorded(&self::left(&finished)?, &words)?);
-            examples.push(example(third, &finished)?);
-        }
-        Ok((recipe, examples))
+        Ok((Example::of(name, &words, &left)?, left))
     }
 
-    fn recorded(
-        &self,
-        left: &BuildFiles,
-        words: &[String],
-    ) -> Result<stap_driver::recipe::Build, Stop> {
+    async fn left(&self, order: &Order<'_>, shown: Option<&Path>) -> Result<BuildFiles, Stop> {
+        let finished = self.build(order, shown).await?;
+        let workspace = finished.workspace.as_ref();
+        let none = || Stop::Refused("a trusted build left no files".to_owned());
+        workspace.map(BuildFiles::collect).ok_or_else(none)
+    }
+
+    fn recorded(&self, left: &BuildFiles, words: &[String]) -> Result<Build, Stop> {
         let invocation = Invocation::from_words(words.to_vec())
             .ok_or_else(|| Stop::Refused("stap starts kbuild in an unknown way".to_owned()))?;
         let leftovers = Leftovers {
@@ -144,7 +310,7 @@ impl Learner<'_> {
     /// Builds once, seeing what is at `shown`.
     pub(super) async fn build(
         &self,
-        again: &Again,
+        order: &Order<'_>,
         shown: Option<&Path>,
     ) -> Result<Finished, Stop> {
         let stage = Stage {
@@ -153,11 +319,16 @@ impl Learner<'_> {
         };
         let jail = &stage.station.jail;
         let room = jail.room(stage.identity()).map_err(Stop::Fault)?;
-        let errand = match again {
-            Again::Script { name, script } => {
+        let errand = match *order {
+            Order::Script { name, script } => {
                 stage.trusted_script(self.variant, self.seed, &room, name, script)
             }
-            Again::Make { words, files } => stage.trusted_make(words, files, &room),
+            Order::Make { words, files } => stage.trusted_make(words, files, &room),
+            Order::Program {
+                words,
+                directory,
+                files,
+            } => stage.trusted_program(words, Path::new(directory), files, &room),
         };
         let errand = errand.map_err(Stop::Fault)?;
         let finished = jail.run(errand, room, self.cancelled).await;
@@ -185,59 +356,13 @@ pub(super) fn unwritable(error: &io::Error) -> String {
     format!("what jobs are to see cannot be written: {error}")
 }
 
-fn left(finished: &Finished) -> Result<BuildFiles, Stop> {
-    let workspace = finished.workspace.as_ref();
-    let none = || Stop::Refused("a trusted build left no files".to_owned());
-    workspace.map(BuildFiles::collect).ok_or_else(none)
-}
-
-pub(super) fn module_of(again: &Again, left: &BuildFiles) -> Option<Vec<u8>> {
-    let name = match again {
-        Again::Script { name, .. } => name,
-        Again::Make { .. } => RECORDED,
-    };
-    left.files.get(&format!("{name}.ko")).cloned()
-}
-
-fn example(again: Again, finished: &Finished) -> Result<Example, Stop> {
-    let module = module_of(&again, &left(finished)?);
-    let none = || Stop::Refused("a trusted build left no module".to_owned());
-    Ok(Example {
-        module: module.ok_or_else(none)?,
-        again,
-    })
-}
-
 /// The arguments by which stap started kbuild, if the program was there to see them.
 fn asked(left: &BuildFiles) -> Option<Vec<String>> {
     let text = std::str::from_utf8(left.beside.get(ASKED)?).ok()?;
     Some(text.split_terminator('\0').map(str::to_owned).collect())
 }
 
-/// The files for a build with the Makefile that stap writes for tracepoints and system calls: it
-/// has the kernel's sources among the places of headers, too. `None` where there is no such place.
-fn with_sources(left: &BuildFiles, words: &[String]) -> Option<Vec<(String, Vec<u8>)>> {
-    let position = words.iter().position(|word| word == "-C")?;
-    let tree = words.get(position + 1)?;
-    let sources = tree.strip_suffix("/build")?;
-    let makefile = std::str::from_utf8(left.files.get("Makefile")?).ok()?;
-    let place = format!(" += -I{tree}");
-    let mut changed = String::with_capacity(makefile.len());
-    let mut is_changed = false;
-    for line in makefile.lines() {
-        changed.push_str(line);
-        changed.push('\n');
-        if let Some(variable) = line.strip_suffix(&place) {
-            is_changed = true;
-            changed.extend([variable, " += -I", sources, "/source\n"]);
-        }
-    }
-    let mut files: Vec<_> = left.sources().collect();
-    files.push(("Makefile".to_owned(), changed.into_bytes()));
-    is_changed.then_some(files)
-}
-
-/// The workspace's files for such a build.
+/// What a directory of a workspace holds.
 pub(crate) fn workspace_files(
     files: &[(String, Vec<u8>)],
     directory: &Path,
@@ -251,8 +376,13 @@ pub(crate) fn workspace_files(
     files.iter().map(file).collect()
 }
 
+const MAKEFILE: &str = "Makefile";
+/// What kbuild calls what all modules have in common.
+const KBUILDS_COMMON: &str = ".module-common.o";
 /// The name under which commands are recorded; it occurs in nothing else that kbuild writes.
 const RECORDED: &str = "stap_kbuild_recording";
+/// Another of those, with another number of letters.
+const LONGER: &str = "stap_kbuild_recorded_again";
 /// A name that occurs everywhere.
 const SHORT: &str = "o";
 const SMALL: &str = "probe begin { printf(\"%d\\n\", pid()) exit() }";

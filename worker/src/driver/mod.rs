@@ -8,60 +8,88 @@ mod learn;
 mod prove;
 mod shelf;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use stap_driver::PROGRAM;
-use stap_driver::recipe::Recipe;
+use stap_driver::recipe::{COMMON, Recipe};
 use stap_driver::shim::{NAME, RECIPE};
 
 pub(crate) use self::learn::workspace_files;
-pub use self::learn::{Again, Example, Learned, Learner};
-pub use self::prove::{Proof, prove};
+pub use self::learn::{Example, Learned, Learner};
+pub use self::prove::{Proof, Sameness, prove};
 pub use self::shelf::Shelf;
 use crate::store::{Store, hexadecimal};
 
 /// What jobs of a target see, if its pass 4 can be replayed.
 pub type Shown = Arc<PathBuf>;
 
-/// Puts a recipe on the shelf, with the program that replays it.
-///
-/// # Errors
-///
-/// When the shelf cannot be written.
-pub fn show(shelf: &Shelf, recipe: &Recipe) -> std::io::Result<Shown> {
-    let recipe = recipe.encode();
-    let shown = shelf.put(&[(NAME, PROGRAM, true), (RECIPE, &recipe, false)])?;
-    Ok(Arc::new(shown))
+/// What jobs get to replay pass 4 of a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kit {
+    /// How modules are built.
+    pub recipe: Recipe,
+    /// What was kept of the recording, by name.
+    pub kept: BTreeMap<String, Vec<u8>>,
 }
 
-/// The recipe that an earlier worker has proven, if it is whole.
-#[must_use]
-pub fn load(store: &Store, key: &str) -> Option<Recipe> {
-    let files = store.load_as(&entry(key), is_part);
-    let [(path, content)] = files.as_slice() else {
-        return None;
-    };
-    let whole = *path == part(RECIPE, content);
-    if !whole {
-        tracing::warn!(
-            key,
-            "a damaged recipe for pass 4 is not used; it will be made anew"
-        );
+impl Kit {
+    /// Puts it on the shelf, with the program that uses it.
+    ///
+    /// # Errors
+    ///
+    /// When the shelf cannot be written.
+    pub fn show(&self, shelf: &Shelf) -> std::io::Result<Shown> {
+        let recipe = self.recipe.encode();
+        let mut files: Vec<(&str, &[u8], bool)> =
+            vec![(NAME, PROGRAM, true), (RECIPE, &recipe, false)];
+        let kept = self.kept.iter();
+        files.extend(kept.map(|(name, content)| (name.as_str(), content.as_slice(), false)));
+        Ok(Arc::new(shelf.put(&files)?))
     }
-    Recipe::decode(content).filter(|_| whole)
-}
 
-/// Keeps a recipe that was proven for later workers.
-///
-/// # Errors
-///
-/// When it cannot be written; nothing of it is then visible.
-pub fn publish(store: &Store, key: &str, recipe: &Recipe) -> std::io::Result<()> {
-    let content = recipe.encode();
-    let file = (part(RECIPE, &content), content);
-    store.publish(&entry(key), &[file])
+    /// The kit that an earlier worker has proven, if it is whole.
+    #[must_use]
+    pub fn load(store: &Store, key: &str) -> Option<Self> {
+        let mut recipe = None;
+        let mut kept = BTreeMap::new();
+        for (path, content) in store.load_as(&entry(key), is_part, MAX_PART) {
+            let name = path.parent()?.to_str()?.to_owned();
+            if path != part(&name, &content) {
+                tracing::warn!(key, "damaged: what pass 4 needs is not used, and made anew");
+                return None;
+            }
+            if name == RECIPE {
+                recipe = Recipe::decode(&content);
+            } else {
+                kept.insert(name, content);
+            }
+        }
+        // The recipe names what belongs to it, so that a file that is gone is missed.
+        let recipe = recipe.filter(|recipe| recipe.kept.iter().eq(kept.keys()))?;
+        Some(Self { recipe, kept })
+    }
+
+    /// Keeps it for later workers.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; nothing of it is then visible.
+    pub fn publish(&self, store: &Store, key: &str) -> std::io::Result<()> {
+        let recipe = self.recipe.encode();
+        let mut files = vec![(part(RECIPE, &recipe), recipe)];
+        let kept = self.kept.iter();
+        files.extend(kept.map(|(name, content)| (part(name, content), content.clone())));
+        store.publish(&entry(key), &files)
+    }
+
+    /// Adds something that was kept.
+    pub fn keep(&mut self, name: &str, content: Vec<u8>) {
+        self.kept.insert(name.to_owned(), content);
+        self.recipe.kept = self.kept.keys().cloned().collect();
+    }
 }
 
 /// Another program may read recipes otherwise, so it proves them again.
@@ -76,10 +104,13 @@ fn part(name: &str, content: &[u8]) -> PathBuf {
 }
 
 fn is_part(path: &Path) -> bool {
-    path.parent() == Some(Path::new(RECIPE))
+    let known = [RECIPE, COMMON].map(Path::new);
+    path.parent().is_some_and(|name| known.contains(&name))
 }
 
 const PROGRAM_DIGITS: usize = 16;
+/// Bytes of one file of a kit.
+const MAX_PART: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -93,26 +124,41 @@ mod tests {
         (parent, store)
     }
 
-    #[test]
-    fn a_recipe_outlives_the_worker() {
-        let (_parent, store) = store();
-        assert_eq!(load(&store, "key"), None);
-        publish(&store, "key", &Recipe::default()).unwrap();
-        assert_eq!(load(&store, "key"), Some(Recipe::default()));
-        assert_eq!(load(&store, "other"), None);
+    fn kit() -> Kit {
+        let mut kit = Kit::default();
+        kit.keep(COMMON, b"object".to_vec());
+        kit
     }
 
     #[test]
-    fn a_recipe_with_one_byte_changed_is_not_used() {
+    fn a_kit_outlives_the_worker() {
+        let (_parent, store) = store();
+        assert_eq!(Kit::load(&store, "key"), None);
+        kit().publish(&store, "key").unwrap();
+        assert_eq!(Kit::load(&store, "key"), Some(kit()));
+        assert_eq!(Kit::load(&store, "other"), None);
+    }
+
+    #[test]
+    fn a_kit_with_a_byte_changed_or_a_file_missing_is_not_used() {
         let (parent, store) = store();
-        publish(&store, "key", &Recipe::default()).unwrap();
-        let entry = parent.path().join("cache").join(entry("key"));
-        let file = fs::read_dir(entry).unwrap().next().unwrap().unwrap().path();
-        let content = fs::read_to_string(&file).unwrap();
-        // Still a recipe, and another one.
-        fs::write(&file, format!("{content}build \n")).unwrap();
-        assert_eq!(load(&store, "key"), None);
-        fs::write(&file, content).unwrap();
-        assert!(load(&store, "key").is_some());
+        kit().publish(&store, "key").unwrap();
+        let directory = parent.path().join("cache").join(entry("key"));
+        let files = || {
+            fs::read_dir(&directory)
+                .unwrap()
+                .map(|file| file.unwrap().path())
+        };
+        assert_eq!(files().count(), 2);
+        for file in files() {
+            let content = fs::read(&file).unwrap();
+            // Still a recipe, where it is one, and another.
+            fs::write(&file, [content.as_slice(), b"build \n"].concat()).unwrap();
+            assert_eq!(Kit::load(&store, "key"), None, "{}", file.display());
+            fs::remove_file(&file).unwrap();
+            assert_eq!(Kit::load(&store, "key"), None, "{}", file.display());
+            fs::write(&file, content).unwrap();
+        }
+        assert_eq!(Kit::load(&store, "key"), Some(kit()));
     }
 }

@@ -1,17 +1,16 @@
 //! Holds modules that were replayed against those of kbuild.
 
-use stap_driver::recipe::Recipe;
 use stap_driver::shim::REPLAYED;
 
-use super::learn::{Example, Learner, Stop, module_of, unwritable};
-use super::show;
+use super::Kit;
+use super::learn::{Example, Learner, Stop, unwritable};
 use crate::jail::Fault;
 use crate::job::{BuildFiles, note};
 
 /// What a comparison came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// Every module is the same, byte for byte.
+    /// Every module is the same.
     Same,
     /// One is not, or was not replayed.
     Different(String),
@@ -19,22 +18,38 @@ pub enum Proof {
     Cancelled,
 }
 
-/// Builds the examples again by a recipe, and compares.
+/// How alike two modules have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sameness {
+    /// Byte for byte.
+    Bytes,
+}
+
+impl Sameness {
+    fn holds(self, one: &[u8], other: &[u8]) -> bool {
+        match self {
+            Self::Bytes => one == other,
+        }
+    }
+}
+
+/// Builds the examples again with a kit, and compares.
 ///
 /// # Errors
 ///
 /// When a jail could not be built.
 pub async fn prove(
     learner: &Learner<'_>,
-    recipe: &Recipe,
+    kit: &Kit,
     examples: &[Example],
+    sameness: Sameness,
 ) -> Result<Proof, Fault> {
-    let shown = match show(learner.shelf, recipe) {
+    let shown = match kit.show(learner.shelf) {
         Ok(shown) => shown,
         Err(error) => return Ok(Proof::Different(unwritable(&error))),
     };
     for example in examples {
-        let finished = match learner.build(&example.again, Some(&shown)).await {
+        let finished = match learner.build(&example.order(), Some(&shown)).await {
             Ok(finished) => finished,
             Err(Stop::Fault(fault)) => return Err(fault),
             Err(Stop::Cancelled) => return Ok(Proof::Cancelled),
@@ -47,8 +62,9 @@ pub async fn prove(
         if how != REPLAYED {
             return Ok(Proof::Different(format!("a build was not replayed: {how}")));
         }
-        let module = module_of(&example.again, &BuildFiles::collect(workspace));
-        if module.as_ref() != Some(&example.module) {
+        let left = BuildFiles::collect(workspace);
+        let module = example.module_in(&left);
+        if !module.is_some_and(|module| sameness.holds(module, &example.module)) {
             let reason = "a module that was replayed is not the one that kbuild makes";
             return Ok(Proof::Different(reason.to_owned()));
         }

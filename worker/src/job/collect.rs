@@ -128,8 +128,8 @@ impl BuildFiles {
 }
 
 fn is_of_a_build(name: &str) -> bool {
-    let ends = [".c", ".h", ".cmd", ".mod", ".ko", ".order"];
-    name == "Makefile" || ends.iter().any(|end| name.ends_with(end))
+    let ends = [".c", ".h", ".s", ".cmd", ".mod", ".ko", ".order"];
+    ["Makefile", ".module-common.o"].contains(&name) || ends.iter().any(|end| name.ends_with(end))
 }
 
 /// The note of a job on how its pass 4 went: a hint that it may have forged, fit for a log.

@@ -138,6 +138,24 @@ impl Stage<'_> {
         Ok(errand)
     }
 
+    /// A job without any user's input that starts one program as kbuild does, in `directory`, while the
+    /// directory of results holds the files.
+    ///
+    /// # Errors
+    ///
+    /// When a path makes no plan.
+    pub fn trusted_program(
+        &self,
+        words: &[String],
+        directory: &Path,
+        files: &[(String, Vec<u8>)],
+        room: &Room,
+    ) -> Result<Errand, Fault> {
+        let mut errand = self.trusted_make(words, files, room)?;
+        errand.command.directory = directory.try_into().map_err(irregular)?;
+        Ok(errand)
+    }
+
     /// A control group is named after it, so no two that run at once may have the same.
     fn name_of_trusted(&self) -> String {
         let build = self.served.target.build_id.get(..12).unwrap_or_default();

@@ -111,6 +111,7 @@ fn what_kbuild_ran_becomes_commands_for_any_module() {
     );
     let recipe = Recipe {
         builds: vec![build],
+        ..Recipe::default()
     };
     assert_eq!(Recipe::decode(&recipe.encode()), Some(recipe));
 }
