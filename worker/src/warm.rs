@@ -228,7 +228,9 @@ impl Warmth {
 }
 
 impl Seed {
-    fn of(files: Vec<(PathBuf, Vec<u8>)>) -> Self {
+    /// Takes what [`collect_seed`] found.
+    #[must_use]
+    pub fn of(files: Vec<(PathBuf, Vec<u8>)>) -> Self {
         Self {
             files: Arc::new(files),
             driver: None,

@@ -14,6 +14,7 @@
 pub mod description;
 pub mod invocation;
 pub mod makefile;
+pub mod precompiled;
 pub mod recipe;
 pub mod record;
 pub mod replay;

@@ -4,6 +4,7 @@
 mod description;
 mod invocation;
 mod makefile;
+mod precompiled;
 mod recipe;
 mod replay;
 mod shim;

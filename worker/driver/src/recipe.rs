@@ -239,7 +239,7 @@ impl Build {
 /// `PATH`.
 pub const DIRECTORY: &str = "/driver";
 /// The object that all modules have in common, in that directory.
-pub const COMMON: &str = "module-common.o";
+pub const COMMON: &str = "common.o";
 /// The first line of every recipe.
 const FORMAT: &str = "stap-kbuild recipe 2";
 

@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::makefile::Module;
+use crate::makefile::{Module, SYMBOLS};
+use crate::precompiled::{self, HEADER, PRECOMPILED};
 use crate::recipe::{Build, COMMON, DIRECTORY, Step};
 use crate::template::Template;
 
@@ -67,6 +68,38 @@ impl Replay<'_> {
         Ok(said)
     }
 
+    /// Compiles one object.
+    fn object(&self, object: &str) -> Result<Vec<u8>, Reason> {
+        // Others include headers behind definitions that change them.
+        let has_usual_headers = object.ends_with("_src") || object == SYMBOLS;
+        let has_header = self.kept.iter().any(|name| name == PRECOMPILED);
+        let commands = self.build.commands(Step::Compile);
+        let Some((first, others)) = commands.split_first().filter(|_| has_header) else {
+            return self.commands(Step::Compile, object);
+        };
+        if !has_usual_headers {
+            return self.commands(Step::Compile, object);
+        }
+        let header = format!("{DIRECTORY}/{HEADER}");
+        let name = format!(".stap-kbuild.{object}.h");
+        let definitions = self.place.join(&name).display().to_string();
+        let names = (self.module.name.as_str(), object);
+        let Some((words, text)) = precompiled::using(first, names, &header, &definitions) else {
+            return self.commands(Step::Compile, object);
+        };
+        self.write_text(&name, &text)?;
+        let mut said = self.execute(&words)?;
+        let made = fs::read(self.place.join(format!("{object}.o")));
+        if made.is_ok_and(|made| precompiled::is_spoilt(&made)) {
+            return self.commands(Step::Compile, object);
+        }
+        for command in others {
+            let words: Vec<_> = command.iter().map(|word| self.fill(word, object)).collect();
+            said.extend(self.execute(&words)?);
+        }
+        Ok(said)
+    }
+
     /// Makes the object of the description, from kept assembly if the description is the usual one.
     fn describe(&self) -> Result<Vec<u8>, Reason> {
         let name = &self.module.name;
@@ -119,7 +152,7 @@ impl Replay<'_> {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let result = match tasks.get(number) {
-                    Some(object) => self.commands(Step::Compile, object),
+                    Some(object) => self.object(object),
                     None if number == tasks.len() => self.common(),
                     None => return,
                 };

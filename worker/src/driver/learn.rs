@@ -5,6 +5,7 @@ use std::path::Path;
 
 use stap_driver::description::Description;
 use stap_driver::invocation::Invocation;
+use stap_driver::precompiled::{self, HEADER, PRECOMPILED};
 use stap_driver::recipe::{Build, COMMON, Recipe, Step};
 use stap_driver::record::{self, Leftovers};
 use stap_driver::shim::{ASKED, NAME};
@@ -156,20 +157,65 @@ impl Learner<'_> {
             },
             ..Kit::default()
         };
+        let examples = &recorded.examples;
         let mut kit = plain.clone();
         self.keep(&mut kit, &recorded).await?;
-        if kit != plain {
-            match self.prove(&kit, &recorded.examples, Sameness::Bytes).await {
-                Ok(()) => return Ok(kit),
-                Err(Stop::Refused(reason)) => {
-                    tracing::warn!("pass 4 is replayed without what was kept: {reason}");
-                }
-                Err(stop) => return Err(stop),
-            }
+        let proof = self.prove(&kit, examples, Sameness::Bytes).await;
+        if !succeeded(proof, "without what was kept")? {
+            kit = plain;
+            self.prove(&kit, examples, Sameness::Bytes).await?;
         }
-        self.prove(&plain, &recorded.examples, Sameness::Bytes)
-            .await?;
-        Ok(plain)
+        let mut with_header = kit.clone();
+        let proof = match self.precompile(&mut with_header, &recorded).await {
+            Ok(()) => self.prove(&with_header, examples, Sameness::Shape).await,
+            refused => refused,
+        };
+        if succeeded(proof, "without a precompiled header")? {
+            kit = with_header;
+        }
+        Ok(kit)
+    }
+
+    /// Adds a precompiled header of what the runtime includes of the kernel.
+    async fn precompile(&self, kit: &mut Kit, recorded: &Recorded) -> Result<(), Stop> {
+        let refused = |reason: &str| Stop::Refused(reason.to_owned());
+        let (Some(build), Some(example)) = (recorded.builds.first(), recorded.examples.first())
+        else {
+            return Err(refused("nothing was recorded"));
+        };
+        let step = |step| build.commands(step).first();
+        let (Some(compile), Some(description)) =
+            (step(Step::Compile), step(Step::CompileDescription))
+        else {
+            return Err(refused("nothing is compiled"));
+        };
+        let source = format!("{RECORDED}_src");
+        let mut words: Vec<_> = compile
+            .iter()
+            .map(|word| word.fill(RECORDED, &source))
+            .collect();
+        words.extend(["-H", "-fsyntax-only"].map(str::to_owned));
+        let mut files = example.files.clone();
+        let listed = self.build(&program(&words, build, &files), None).await?;
+        let said = String::from_utf8_lossy(&listed.stderr.bytes);
+        let names = precompiled::included(&said, description).filter(|names| !names.is_empty());
+        let names = names.ok_or_else(|| refused("the compiler did not say what it includes"))?;
+        let header = precompiled::header(compile, &names);
+        files.push((HEADER.to_owned(), header.clone().into_bytes()));
+        let place = Invocation::from_words(example.words.clone());
+        let place = place.as_ref().and_then(Invocation::directory);
+        let place = place.ok_or_else(|| refused("stap starts kbuild in an unknown way"))?;
+        let (from, to) = (
+            format!("{place}/{HEADER}"),
+            format!("{place}/{PRECOMPILED}"),
+        );
+        let words = precompiled::making(compile, &from, &to);
+        let mut left = self.left(&program(&words, build, &files), None).await?;
+        let made = left.files.remove(PRECOMPILED);
+        let made = made.ok_or_else(|| refused("the compiler left no precompiled header"))?;
+        kit.keep(HEADER, header.into_bytes());
+        kit.keep(PRECOMPILED, made);
+        Ok(())
     }
 
     async fn prove(&self, kit: &Kit, examples: &[Example], same: Sameness) -> Result<(), Stop> {
@@ -227,12 +273,9 @@ impl Learner<'_> {
                 None => word,
             }
         };
-        let order = Order::Program {
-            words: &command.iter().map(word).collect::<Vec<_>>(),
-            directory: &build.directory,
-            files: &[(format!("{module}.mod.c"), source.as_bytes().to_vec())],
-        };
-        let mut left = self.left(&order, None).await?;
+        let words: Vec<_> = command.iter().map(word).collect();
+        let files = [(format!("{module}.mod.c"), source.as_bytes().to_vec())];
+        let mut left = self.left(&program(&words, build, &files), None).await?;
         let assembly = left.files.remove(&format!("{module}.mod.s"));
         Ok(assembly.and_then(|assembly| String::from_utf8(assembly).ok()))
     }
@@ -281,7 +324,7 @@ impl Learner<'_> {
         let watching = self.shelf.put(&[(NAME, stap_driver::PROGRAM, true)]);
         let watching = watching.map_err(|error| Stop::Refused(unwritable(&error)))?;
         let order = Order::Script { name, script };
-        let left = self.left(&order, Some(&watching)).await?;
+        let left = self.left(&order, Some(watching.path())).await?;
         let words = asked(&left).ok_or_else(|| {
             let program = "the program that stands in for env does not run in this root";
             Stop::Refused(program.to_owned())
@@ -354,6 +397,27 @@ pub(super) enum Stop {
 
 pub(super) fn unwritable(error: &io::Error) -> String {
     format!("what jobs are to see cannot be written: {error}")
+}
+
+/// Whether something was proven; that it was refused is only worth a line.
+fn succeeded(proof: Result<(), Stop>, otherwise: &str) -> Result<bool, Stop> {
+    match proof {
+        Ok(()) => Ok(true),
+        Err(Stop::Refused(reason)) => {
+            tracing::warn!("pass 4 is replayed {otherwise}: {reason}");
+            Ok(false)
+        }
+        Err(stop) => Err(stop),
+    }
+}
+
+/// One program, where kbuild starts those of a build.
+fn program<'a>(words: &'a [String], build: &'a Build, files: &'a [(String, Vec<u8>)]) -> Order<'a> {
+    Order::Program {
+        words,
+        directory: &build.directory,
+        files,
+    }
 }
 
 /// The arguments by which stap started kbuild, if the program was there to see them.

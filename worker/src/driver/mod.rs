@@ -6,25 +6,24 @@
 
 mod learn;
 mod prove;
+mod shape;
 mod shelf;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use stap_driver::PROGRAM;
+use stap_driver::precompiled::{HEADER, PRECOMPILED};
 use stap_driver::recipe::{COMMON, Recipe};
 use stap_driver::shim::{NAME, RECIPE};
 
 pub(crate) use self::learn::workspace_files;
 pub use self::learn::{Example, Learned, Learner};
 pub use self::prove::{Proof, Sameness, prove};
-pub use self::shelf::Shelf;
+pub use self::shelf::{Shelf, Shown};
+use crate::job::MAX_PRECOMPILED;
 use crate::store::{Store, hexadecimal};
-
-/// What jobs of a target see, if its pass 4 can be replayed.
-pub type Shown = Arc<PathBuf>;
 
 /// What jobs get to replay pass 4 of a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +46,7 @@ impl Kit {
             vec![(NAME, PROGRAM, true), (RECIPE, &recipe, false)];
         let kept = self.kept.iter();
         files.extend(kept.map(|(name, content)| (name.as_str(), content.as_slice(), false)));
-        Ok(Arc::new(shelf.put(&files)?))
+        shelf.put(&files)
     }
 
     /// The kit that an earlier worker has proven, if it is whole.
@@ -85,6 +84,17 @@ impl Kit {
         store.publish(&entry(key), &files)
     }
 
+    /// The same without a precompiled header: its modules are kbuild's to the byte.
+    #[must_use]
+    pub fn without_header(&self) -> Self {
+        let mut exact = self.clone();
+        exact
+            .kept
+            .retain(|name, _| name != HEADER && name != PRECOMPILED);
+        exact.recipe.kept = exact.kept.keys().cloned().collect();
+        exact
+    }
+
     /// Adds something that was kept.
     pub fn keep(&mut self, name: &str, content: Vec<u8>) {
         self.kept.insert(name.to_owned(), content);
@@ -104,13 +114,13 @@ fn part(name: &str, content: &[u8]) -> PathBuf {
 }
 
 fn is_part(path: &Path) -> bool {
-    let known = [RECIPE, COMMON].map(Path::new);
+    let known = [RECIPE, COMMON, HEADER, PRECOMPILED].map(Path::new);
     path.parent().is_some_and(|name| known.contains(&name))
 }
 
 const PROGRAM_DIGITS: usize = 16;
 /// Bytes of one file of a kit.
-const MAX_PART: u64 = 16 << 20;
+const MAX_PART: u64 = MAX_PRECOMPILED;
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,8 @@
 
 use stap_driver::shim::REPLAYED;
 
-use super::Kit;
 use super::learn::{Example, Learner, Stop, unwritable};
+use super::{Kit, shape};
 use crate::jail::Fault;
 use crate::job::{BuildFiles, note};
 
@@ -23,12 +23,16 @@ pub enum Proof {
 pub enum Sameness {
     /// Byte for byte.
     Bytes,
+    /// But for the order of instructions, and the numbers that the compiler gives to names.
+    Shape,
 }
 
 impl Sameness {
-    fn holds(self, one: &[u8], other: &[u8]) -> bool {
+    /// What is not the same.
+    fn difference(self, one: &[u8], other: &[u8]) -> Option<String> {
         match self {
-            Self::Bytes => one == other,
+            Self::Bytes => (one != other).then(|| "some bytes".to_owned()),
+            Self::Shape => shape::difference(one, other),
         }
     }
 }
@@ -49,7 +53,7 @@ pub async fn prove(
         Err(error) => return Ok(Proof::Different(unwritable(&error))),
     };
     for example in examples {
-        let finished = match learner.build(&example.order(), Some(&shown)).await {
+        let finished = match learner.build(&example.order(), Some(shown.path())).await {
             Ok(finished) => finished,
             Err(Stop::Fault(fault)) => return Err(fault),
             Err(Stop::Cancelled) => return Ok(Proof::Cancelled),
@@ -63,10 +67,13 @@ pub async fn prove(
             return Ok(Proof::Different(format!("a build was not replayed: {how}")));
         }
         let left = BuildFiles::collect(workspace);
-        let module = example.module_in(&left);
-        if !module.is_some_and(|module| sameness.holds(module, &example.module)) {
-            let reason = "a module that was replayed is not the one that kbuild makes";
-            return Ok(Proof::Different(reason.to_owned()));
+        let difference = match example.module_in(&left) {
+            Some(module) => sameness.difference(&example.module, module),
+            None => Some("there is none".to_owned()),
+        };
+        if let Some(difference) = difference {
+            let reason = format!("the module differs from kbuild's: {difference}");
+            return Ok(Proof::Different(reason));
         }
     }
     Ok(Proof::Same)

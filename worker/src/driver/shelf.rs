@@ -9,7 +9,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::jail::OnDisk;
 
@@ -37,13 +37,14 @@ impl Shelf {
     }
 
     /// Makes a directory that holds these files, each with its name, content, and whether it is a
-    /// program; returns where it is.
+    /// program.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn put(&self, files: &[(&str, &[u8], bool)]) -> io::Result<PathBuf> {
-        let directory = self.fresh()?;
+    pub fn put(&self, files: &[(&str, &[u8], bool)]) -> io::Result<Shown> {
+        let shown = Shown(Arc::new(Taken(self.fresh()?)));
+        let directory = shown.path();
         for (name, content, is_program) in files {
             let mut file = File::options()
                 .write(true)
@@ -54,7 +55,7 @@ impl Shelf {
             let mode = if *is_program { 0o555 } else { 0o444 };
             file.set_permissions(Permissions::from_mode(mode))?;
         }
-        Ok(directory)
+        Ok(shown)
     }
 
     fn fresh(&self) -> io::Result<PathBuf> {
@@ -79,6 +80,30 @@ impl Shelf {
     }
 }
 
+/// A directory of a shelf, which goes when nobody shows it any more.
+#[derive(Clone, Debug)]
+pub struct Shown(Arc<Taken>);
+
+#[derive(Debug)]
+struct Taken(PathBuf);
+
+impl Shown {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.0
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            let directory = self.0.display();
+            tracing::debug!(%directory, %error, "a directory stays until the worker ends");
+        }
+    }
+}
+
 /// Lets everybody look, and nobody else change anything.
 fn open_to_all(directory: &Path) -> io::Result<()> {
     fs::set_permissions(directory, Permissions::from_mode(0o755))
@@ -98,12 +123,15 @@ mod tests {
         let first = first.unwrap();
         let second = shelf.put(&[("recipe", b"other", false)]).unwrap();
         let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-        assert_eq!(mode(first.clone()), 0o755);
-        assert_eq!(mode(first.join("env")), 0o555);
-        assert_eq!(mode(first.join("recipe")), 0o444);
-        assert_eq!(fs::read(first.join("recipe")).unwrap(), b"text");
-        assert_eq!(fs::read(second.join("recipe")).unwrap(), b"other");
-        drop(shelf);
+        let path = first.path().to_owned();
+        assert_eq!(mode(path.clone()), 0o755);
+        assert_eq!(mode(path.join("env")), 0o555);
+        assert_eq!(mode(path.join("recipe")), 0o444);
+        assert_eq!(fs::read(path.join("recipe")).unwrap(), b"text");
+        assert_eq!(fs::read(second.path().join("recipe")).unwrap(), b"other");
+        drop(first);
+        assert!(!path.exists() && second.path().exists());
+        drop((second, shelf));
         assert_eq!(count(), 0);
     }
 }

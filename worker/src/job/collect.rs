@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, Mode, OFlags, ResolveFlags};
+use stap_driver::precompiled::PRECOMPILED;
 use stap_driver::shim::{ASKED, NOTE};
 use stap_policy::Limits;
 use stap_protocol::job::OutputFile;
@@ -106,7 +107,13 @@ impl BuildFiles {
             if found.files.len() == MAX_BUILD_FILES || !is_of_a_build(&name) {
                 continue;
             }
-            if let Ok(Content::Whole(content)) = read(workspace, &path, MAX_BUILD_FILE) {
+            let is_precompiled = name == PRECOMPILED;
+            let most = if is_precompiled {
+                MAX_PRECOMPILED
+            } else {
+                MAX_BUILD_FILE
+            };
+            if let Ok(Content::Whole(content)) = read(workspace, &path, most) {
                 found.files.insert(name, content);
             }
         }
@@ -129,7 +136,8 @@ impl BuildFiles {
 
 fn is_of_a_build(name: &str) -> bool {
     let ends = [".c", ".h", ".s", ".cmd", ".mod", ".ko", ".order"];
-    ["Makefile", ".module-common.o"].contains(&name) || ends.iter().any(|end| name.ends_with(end))
+    ["Makefile", ".module-common.o", PRECOMPILED].contains(&name)
+        || ends.iter().any(|end| name.ends_with(end))
 }
 
 /// The note of a job on how its pass 4 went: a hint that it may have forged, fit for a log.
@@ -236,6 +244,8 @@ const MAX_ENTRIES: usize = 65_536;
 const MAX_BUILD_FILES: usize = 512;
 /// Bytes of one of them; a module has some hundred thousand.
 const MAX_BUILD_FILE: u64 = 16 << 20;
+/// Bytes of a precompiled header; it has about 70 million.
+pub const MAX_PRECOMPILED: u64 = 192 << 20;
 /// Bytes of a command line; it has less than a thousand.
 const MAX_ASKED: u64 = 16 << 10;
 /// Bytes of a note.

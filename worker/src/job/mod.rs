@@ -5,15 +5,16 @@ mod keep;
 mod limits;
 mod stage;
 
-use std::path::PathBuf;
-
 use stap_policy::{Limits, Policy, builtin};
 use stap_protocol::job::{Job, JobId, Outcome, OutputFile, Report, Usage};
 use tokio_util::sync::CancellationToken;
 
 use self::collect::Collected;
-pub use self::collect::{BuildFiles, MAX_SEED, MAX_SEED_FILES, collect_seed, is_seed, note};
+pub use self::collect::{
+    BuildFiles, MAX_PRECOMPILED, MAX_SEED, MAX_SEED_FILES, collect_seed, is_seed, note,
+};
 pub use self::stage::{Stage, bind_of, is_visible, version};
+use crate::driver::Shown;
 use crate::jail::{End, Fault, Finished};
 use crate::slots::Slot;
 use crate::station::Station;
@@ -71,8 +72,8 @@ async fn attempted(
         return Ok(bare(Outcome::Cancelled));
     }
     // What is signed is what make has made, whatever was proven.
-    let driver = seed.driver.as_deref().filter(|_| !job.to_be_signed);
-    let driver = driver.map(PathBuf::as_path);
+    let driver = seed.driver.as_ref().filter(|_| !job.to_be_signed);
+    let driver = driver.map(Shown::path);
     let stage = Stage {
         station,
         served,
