@@ -55,6 +55,7 @@ const OURS: &[(&str, &[&str])] = &[
             "stap-certs",
             "stap-client",
             "stap-coordinator",
+            "stap-driver",
             "stap-jail",
             "stap-policy",
             "stap-protocol",

@@ -1,4 +1,4 @@
-//! Whole compiles of one script whose constant changes, and repeats of one that was compiled, bare and
+//! Whole compiles of scripts whose constants change, and repeats of one that was compiled, bare and
 //! served by turns.
 
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use stap_tests::server::Server;
 
 use crate::Constants;
 use crate::account::Account;
+use crate::kinds::{self, HELLO, OTHERS};
 use crate::machine;
 use crate::table::{self, Series};
 
@@ -35,55 +36,64 @@ impl Contest {
             server: root::serve(lab.alice()),
             release: machine::target(),
         };
-        contest.bare_compile(constants.next());
-        contest.served_compile(constants.next());
+        contest.bare_compile(&kinds::script(HELLO, constants.next()));
+        contest.served_compile(&kinds::script(HELLO, constants.next()));
         contest
     }
 
-    /// Compiles `runs` times each way and prints the comparison.
+    /// Compiles scripts of each kind `runs` times each way and prints the comparison.
     pub(crate) fn compare(&self, runs: usize, constants: &mut Constants) {
-        self.take_turns(
+        let mut new = |kind| self.by_turns(runs, || kinds::script(kind, constants.next()));
+        let (bare, served) = new(HELLO);
+        print(
             &format!("stap -p4 of a hello, warm, no module cached: medians of {runs} by turns"),
             "Who used the processor in a served compile: means",
-            runs,
-            || constants.next(),
+            &bare,
+            &served,
         );
+        let mut rows = vec![row(HELLO.0, &bare, &served)];
+        for kind in OTHERS {
+            let (bare, served) = new(*kind);
+            rows.push(row(kind.0, &bare, &served));
+        }
+        let title = format!("Processor time by kinds of scripts: medians of {runs} by turns");
+        table::kinds(&title, rows);
         println!("Load after: {}", machine::load());
     }
 
     /// The same for a script that both sides have compiled before.
     pub(crate) fn repeat(&self, runs: usize, constants: &mut Constants) {
-        let constant = constants.next();
-        self.bare_compile(constant);
-        self.served_compile(constant);
-        self.take_turns(
+        let script = kinds::script(HELLO, constants.next());
+        self.bare_compile(&script);
+        self.served_compile(&script);
+        let (bare, served) = self.by_turns(runs, || script.clone());
+        print(
             &format!("A repeat, in stap's own cache and in the store: medians of {runs} by turns"),
             "Who used the processor in a served repeat: means",
-            runs,
-            || constant,
+            &bare,
+            &served,
         );
     }
 
-    fn take_turns(&self, title: &str, parts: &str, runs: usize, mut constant: impl FnMut() -> u64) {
+    fn by_turns(&self, runs: usize, mut script: impl FnMut() -> String) -> (Vec<Cost>, Vec<Cost>) {
         let (mut bare, mut served) = (Vec::new(), Vec::new());
         for run in 0..runs {
             // Whoever comes second finds warmer processors, so each is second half of the time.
             if run % 2 == 1 {
-                served.push(self.served_compile(constant()));
+                served.push(self.served_compile(&script()));
             }
-            bare.push(self.bare_compile(constant()));
+            bare.push(self.bare_compile(&script()));
             if run % 2 == 0 {
-                served.push(self.served_compile(constant()));
+                served.push(self.served_compile(&script()));
             }
         }
-        print(title, parts, &bare, &served);
+        (bare, served)
     }
 
-    fn bare_compile(&self, constant: u64) -> Cost {
-        let script = script(constant);
+    fn bare_compile(&self, script: &str) -> Cost {
         let before = Account::of_children();
         let start = Instant::now();
-        let arguments = ["-r", &self.release, "-p4", "-e", &script];
+        let arguments = ["-r", &self.release, "-p4", "-e", script];
         self.bare.stap(&arguments).exits(0);
         Cost {
             wall: start.elapsed(),
@@ -91,14 +101,11 @@ impl Contest {
         }
     }
 
-    fn served_compile(&self, constant: u64) -> Cost {
-        let (script, at) = (
-            script(constant),
-            format!("--server={}", self.server.address()),
-        );
+    fn served_compile(&self, script: &str) -> Cost {
+        let at = format!("--server={}", self.server.address());
         let before = Account::with(&self.server);
         let start = Instant::now();
-        let arguments = [&at, "-r", &self.release, "-p4", "-e", &script];
+        let arguments = [&at, "-r", &self.release, "-p4", "-e", script];
         let client = self.user.command("stap-client").args(arguments);
         client.deadline(lab::SLOW).run().exits(0);
         Cost {
@@ -108,8 +115,9 @@ impl Contest {
     }
 }
 
-pub(crate) fn script(constant: u64) -> String {
-    format!("probe begin {{ printf(\"Hello World! %d\\n\", {constant}) exit() }}")
+fn row(name: &'static str, bare: &[Cost], served: &[Cost]) -> table::Row {
+    let total = |costs: &[Cost]| Series::of(costs.iter().map(|cost| cost.cpu.total()).collect());
+    (name, total(bare), total(served))
 }
 
 fn print(title: &str, parts: &str, bare: &[Cost], served: &[Cost]) {

@@ -10,7 +10,8 @@ use stap_transport::{Deadlines, client};
 
 use crate::Constants;
 use crate::account::Account;
-use crate::compile::{Contest, script};
+use crate::compile::Contest;
+use crate::kinds::{HELLO, script};
 use crate::table::{self, Series};
 
 /// Asks `runs` times for what the first one made.
@@ -47,7 +48,7 @@ pub(crate) fn measure(contest: &Contest, runs: usize, constants: &mut Constants)
 fn package(contest: &Contest, constant: u64) -> Vec<u8> {
     let target = format!("sysinfo: {} {}", contest.release, std::env::consts::ARCH);
     let target = SysInfo::parse(target.as_bytes()).expect("the root has such a kernel");
-    let script = format!("-e{}", script(constant)).into_bytes();
+    let script = format!("-e{}", script(HELLO, constant)).into_bytes();
     let request = Request::new(Parts::new(target, vec![b"-p4".to_vec(), script]));
     request.expect("it is well-formed").encode()
 }

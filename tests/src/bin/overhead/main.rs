@@ -15,6 +15,7 @@ mod account;
 mod compile;
 mod fixed;
 mod kept;
+mod kinds;
 mod machine;
 mod table;
 

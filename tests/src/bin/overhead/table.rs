@@ -55,6 +55,32 @@ pub(crate) fn comparison(title: &str, rows: &[(&str, Series, Series)]) {
     }
 }
 
+/// A kind of script, and what it costs bare and served.
+pub(crate) type Row = (&'static str, Series, Series);
+
+/// Prints one row for each kind, and the median of all ratios.
+pub(crate) fn kinds(title: &str, rows: Vec<Row>) {
+    println!("\n{title}\n");
+    println!("| script | bare | served | ratio of medians |");
+    println!("|---|---|---|---|");
+    let mut ratios = Vec::new();
+    for (name, bare, served) in rows {
+        let ratio = served.median().as_secs_f64() / bare.median().as_secs_f64();
+        println!(
+            "| {name} | {} | {} | {ratio:.3} |",
+            bare.show(),
+            served.show()
+        );
+        ratios.push(ratio);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "| median of {} | | | {:.3} |\n",
+        ratios.len(),
+        ratios[ratios.len() / 2]
+    );
+}
+
 /// Prints whose time it was, as means.
 pub(crate) fn parts(title: &str, sum: Account, runs: usize) {
     println!("\n{title}\n");
