@@ -29,22 +29,23 @@ impl Column {
         Self { title, outcomes }
     }
 
-    /// Takes the families that were not run now from an earlier run, and keeps all for a later one: a
-    /// score of everything takes longer than one may want to wait.
+    /// Takes the cases that were not run now from an earlier run, and keeps all for a later one: a score
+    /// of everything takes longer than one may want to wait.
     ///
     /// # Errors
     /// When the directory for it cannot be used.
     pub fn completed(mut self, directory: &Path) -> anyhow::Result<Self> {
         let file = directory.join(format!("score of {}", self.title.replace(' ', "-")));
         let earlier = fs::read_to_string(&file).unwrap_or_default();
-        let run: BTreeSet<_> = self
-            .outcomes
+        let cases = super::all()
             .iter()
-            .map(|one| family(one).to_owned())
+            .map(|case| format!("{case:?}"))
             .collect();
+        let run: BTreeSet<_> = self.outcomes.iter().map(|one| one.case.clone()).collect();
+        let missing: BTreeSet<_> = BTreeSet::difference(&cases, &run).collect();
         let earlier = earlier.lines().filter_map(parsed);
-        let others = earlier.filter(|one| !run.contains(family(one)));
-        self.outcomes.extend(others);
+        self.outcomes
+            .extend(earlier.filter(|one| missing.contains(&one.case)));
         let lines: Vec<_> = self.outcomes.iter().map(written).collect();
         fs::write(file, lines.concat())?;
         Ok(self)
@@ -175,3 +176,39 @@ fn list(text: &mut String, column: &Column, score: Score, words: &str) {
 }
 
 const MAX_LINE: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(outcomes: Vec<Outcome>) -> Column {
+        Column {
+            title: "ours",
+            outcomes,
+        }
+    }
+
+    fn outcome(case: &str, line: &str) -> Outcome {
+        Outcome {
+            case: case.to_owned(),
+            score: Score::Contained,
+            is_controlled: false,
+            line: line.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_run_replaces_what_an_earlier_one_says_of_its_cases_and_keeps_the_rest() {
+        let directory = std::env::temp_dir().join(format!("score-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let [first, second] = ["code/read-shadow", "limits/swap"];
+        let gone = "code/a-case-that-is-no-more";
+        let earlier = [first, second, gone].map(|case| outcome(case, "earlier"));
+        column(earlier.to_vec()).completed(&directory).unwrap();
+        let now = column(vec![outcome(first, "now")]).completed(&directory);
+        fs::remove_dir_all(&directory).unwrap();
+        let said = now.unwrap().outcomes;
+        let said: Vec<_> = said.iter().map(|one| (&*one.case, &*one.line)).collect();
+        assert_eq!(said, [(first, "now"), (second, "earlier")]);
+    }
+}

@@ -126,7 +126,8 @@ impl Stock {
         // Nothing has to be warmed, and nothing ends what takes too long.
         service.patience = match stap {
             Some(_) => Duration::from_secs(20),
-            None => Duration::from_secs(280),
+            // A query for all tracepoints takes minutes where others compile as well.
+            None => Duration::from_secs(900),
         };
         Ok(service)
     }

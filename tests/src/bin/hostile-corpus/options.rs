@@ -15,7 +15,7 @@ Runs the hostile corpus, one line for each case. It needs root.
   --against SERVER   ours (the default), or stock: SystemTap's own, which only a user starts
   --only WORD        only this case or family; may be repeated
   --score FILE       run against ours, as --as says, and then against stock, and write the score side by side into FILE
-                     where docs/isolation.md has its marks. Families that --only leaves out keep what came of them
+                     where docs/isolation.md has its marks. Cases that --only leaves out keep what came of them
                      the last time.
   --table FILE       write the list of all cases into FILE where docs/isolation.md has its marks, and run nothing
   --here             run in the world as it is, such as a guest of its own, instead of making a lab
