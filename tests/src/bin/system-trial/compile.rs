@@ -8,9 +8,9 @@ use stap_tests::command::Invocation;
 use stap_tests::lab::HELLO;
 use stap_tests::world::PATH;
 
-use crate::Results;
 use crate::machine::{self, ALICE, CERTIFICATE, SETTINGS};
 use crate::unit::Unit;
+use crate::{Results, service};
 
 /// As an operator and a user of a fresh installation.
 pub(crate) fn try_out(results: &mut Results) -> anyhow::Result<()> {
@@ -50,6 +50,7 @@ pub(crate) fn quickstart(results: &mut Results) -> anyhow::Result<()> {
 }
 
 fn compile() -> anyhow::Result<()> {
+    service::found()?;
     let trust = ALICE.run("stap-authorize-server-cert", [CERTIFICATE]);
     ensure!(trust.code() == Some(0), "{trust}");
     let client = real(["-p4", "-m", "hello", "-e", HELLO], false);

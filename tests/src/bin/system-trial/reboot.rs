@@ -27,6 +27,7 @@ fn before() -> anyhow::Result<()> {
     UNIT.control("enable")?;
     UNIT.control("start")?;
     UNIT.logs("Using network address");
+    service::found()?;
     service::served()?;
     fs::copy(CERTIFICATE, REMEMBERED).context("keeping the certificate")?;
     Ok(())
