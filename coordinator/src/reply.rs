@@ -23,11 +23,10 @@ pub fn compose(
     origin: Origin,
     id: RequestId,
 ) -> Reply {
-    let mut lines: String = client
-        .notices
-        .iter()
-        .map(|notice| notice_line(notice))
-        .collect();
+    // A stock server says what it tolerates before it starts stap.
+    let notices = client.notices.iter().map(|notice| notice_line(notice));
+    let mut stderr = notices.collect::<String>().into_bytes();
+    let mut lines = String::new();
     let mut rc = status(&report.outcome);
     if rc != 0
         && let Some(sentence) = explanation(&report.outcome)
@@ -43,7 +42,7 @@ pub fn compose(
         files.clear();
     }
     let hide = |text: &[u8]| filter::hide_directories(text, &report.private_directories);
-    let mut stderr = filter::drop_kept_directory(&hide(&report.stderr));
+    stderr.extend(filter::drop_kept_directory(&hide(&report.stderr)));
     if !lines.is_empty() && !stderr.is_empty() && !stderr.ends_with(b"\n") {
         stderr.push(b'\n');
     }

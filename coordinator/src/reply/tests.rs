@@ -212,6 +212,6 @@ fn a_notice_is_the_line_of_a_stock_server() {
     let reply = composed(report(Outcome::Exited { code: 0 }, Vec::new()), &client);
     assert_eq!(
         stderr(&reply),
-        "Pass 1: parsed\nServer: Localization value '$(id)' contains illegal characters\n"
+        "Server: Localization value '$(id)' contains illegal characters\nPass 1: parsed"
     );
 }
