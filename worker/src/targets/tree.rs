@@ -127,9 +127,19 @@ fn named_by_variables(variables: &str) -> Option<String> {
         .then_some(name)
 }
 
-/// The value of a make variable in a file of plain assignments.
+/// The value of a make variable in a file of plain assignments. What a condition guards is not for this host: Debian sets
+/// a prefix so for cross compiling.
 fn assigned<'a>(variables: &'a str, wanted: &str) -> Option<&'a str> {
+    let mut conditions = 0_usize;
     variables.lines().find_map(|line| {
+        match line.split_whitespace().next().unwrap_or_default() {
+            "ifeq" | "ifneq" | "ifdef" | "ifndef" => conditions += 1,
+            "endif" => conditions = conditions.saturating_sub(1),
+            _ => (),
+        }
+        if conditions > 0 {
+            return None;
+        }
         let (name, value) = line.split_once('=')?;
         let name = name.trim_end_matches([':', '?', '+']).trim();
         let name = name.strip_prefix("override").map_or(name, str::trim_start);
@@ -180,6 +190,21 @@ const MAX_VARIABLES: usize = 16 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_condition_guards_does_not_name_the_compiler() {
+        let variables = "CC = $(if $(DEBIAN_KERNEL_USE_CCACHE),$(CCACHE)) $(CROSS_COMPILE)gcc-12\n\
+             ifneq ($(DEB_BUILD_ARCH),$(DEB_HOST_ARCH))\n\
+             override CROSS_COMPILE = $(DEB_HOST_GNU_TYPE)-\n\
+             endif\n\
+             DEBIAN_KERNEL_NO_CC_VERSION_CHECK = y\n";
+        assert_eq!(named_by_variables(variables).as_deref(), Some("gcc-12"));
+        let behind = format!("{variables}override CROSS_COMPILE = x86_64-linux-gnu-\n");
+        assert_eq!(
+            named_by_variables(&behind).as_deref(),
+            Some("x86_64-linux-gnu-gcc-12")
+        );
+    }
 
     #[test]
     fn the_compiler_of_a_debian_tree_is_the_one_that_its_variables_name() {
