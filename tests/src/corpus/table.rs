@@ -30,7 +30,7 @@ pub fn put_into(text: &str, cases: &[Case]) -> anyhow::Result<String> {
 }
 
 /// Replaces what is between a mark and the next end of what this program writes.
-pub(super) fn put_between(text: &str, begin: &str, written: &str) -> anyhow::Result<String> {
+pub(crate) fn put_between(text: &str, begin: &str, written: &str) -> anyhow::Result<String> {
     let (before, rest) = text
         .split_once(begin)
         .context("the first mark is missing")?;

@@ -1,50 +1,68 @@
-//! Ours and stock SystemTap together.
+//! Ours and stock SystemTap together: row S56, and the matrix of `docs/interop.md`.
 
-use stap_tests::interop::Site;
-use stap_tests::lab::{self, HELLO, Lab};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use stap_tests::interop::difference;
+use stap_tests::interop::document::{promised, put_into};
+use stap_tests::interop::matrix::hold;
+use stap_tests::interop::rows::ROWS;
+use stap_tests::interop::verdict::{
+    OURS_OURS, OURS_STOCK, STOCK_OURS, STOCK_OURS_ROOT, STOCK_STOCK,
+};
+use stap_tests::lab;
 use stap_tests::requirement;
 
-#[test]
-fn stock_5_6_works_in_its_root() {
-    let Some(peer) = requirement::peer("testing") else {
-        return;
-    };
-    lab::inside_with(&peer, |lab| stock_works(lab, "5.6"));
+/// One test for each pair and release, so that each is reported by itself.
+macro_rules! pairs {
+    ($($name:ident: $pair:ident with $suite:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            if let Some(peer) = requirement::peer($suite) {
+                lab::inside_with(&peer, |lab| hold(lab, $pair));
+            }
+        }
+    )*};
 }
 
-#[test]
-fn stock_5_1_works_in_its_root() {
-    let Some(peer) = requirement::peer("trixie") else {
-        return;
-    };
-    lab::inside_with(&peer, |lab| stock_works(lab, "5.1"));
+pairs! {
+    stock_4_8_alone: STOCK_STOCK with "bookworm";
+    stock_5_1_alone: STOCK_STOCK with "trixie";
+    stock_5_6_alone: STOCK_STOCK with "testing";
+    s56_a_stock_4_8_client_with_our_server: STOCK_OURS with "bookworm";
+    s56_a_stock_5_1_client_with_our_server: STOCK_OURS with "trixie";
+    s56_a_stock_5_6_client_with_our_server: STOCK_OURS with "testing";
+    a_stock_4_8_client_of_root_with_our_server: STOCK_OURS_ROOT with "bookworm";
+    a_stock_5_1_client_of_root_with_our_server: STOCK_OURS_ROOT with "trixie";
+    a_stock_5_6_client_of_root_with_our_server: STOCK_OURS_ROOT with "testing";
+    s56_our_client_with_a_stock_4_8_server: OURS_STOCK with "bookworm";
+    s56_our_client_with_a_stock_5_1_server: OURS_STOCK with "trixie";
+    s56_our_client_with_a_stock_5_6_server: OURS_STOCK with "testing";
+    our_own_pair_in_the_root_of_4_8: OURS_OURS with "bookworm";
+    our_own_pair_in_the_root_of_5_1: OURS_OURS with "trixie";
+    our_own_pair_in_the_root_of_5_6: OURS_OURS with "testing";
 }
 
+/// The document is written from what a run found, and that run's tests saw that it is what is promised here.
 #[test]
-fn stock_4_8_works_in_its_root() {
-    let Some(peer) = requirement::peer("bookworm") else {
-        return;
-    };
-    lab::inside_with(&peer, |lab| stock_works(lab, "4.8"));
-}
-
-/// The fixture: the very version, its client and its server, without anything of ours.
-fn stock_works(lab: &Lab, version: &str) {
-    let site = Site::lay_out(lab);
-    let told = site.command(lab.bob(), "stap").arg("-V").run();
+fn the_document_has_the_matrix() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs/interop.md");
+    let text = fs::read_to_string(&file).unwrap();
+    let current = put_into(&text, &promised()).unwrap();
     assert!(
-        told.exits(0)
-            .out()
-            .contains(&format!("(version {version}/")),
-        "{told}"
+        text == current,
+        "docs/interop.md does not say what the tests promise: run them, then target/debug/interop-matrix docs/interop.md"
     );
-    let server = site.serve(lab.bob());
-    let named = format!("--use-server={}", server.address());
-    let asked = site.command(lab.bob(), "stap");
-    let asked = asked.args([&named, "-r", site.release(), "-p1", "-e", HELLO]);
-    let parsed = asked.run();
-    assert!(
-        parsed.exits(0).out().starts_with("# parse tree dump\n"),
-        "{parsed}"
-    );
+}
+
+#[test]
+fn every_row_has_a_name_of_its_own_and_every_difference_a_row() {
+    let mut names = BTreeSet::new();
+    for row in ROWS {
+        assert!(names.insert(row.name), "{} is there twice", row.name);
+    }
+    for row in difference::rows() {
+        assert!(names.contains(row), "there is no row {row}");
+    }
 }

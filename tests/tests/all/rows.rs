@@ -343,7 +343,17 @@ const ROWS: &[(&str, Kept)] = &[
         Tests(&["start::s54_the_printed_pid_stops_the_server"]),
     ),
     ("S55", Tests(&["e2e::scripts_give_what_bare_stap_gives"])),
-    ("S56", Later(STOCK)),
+    (
+        "S56",
+        Tests(&[
+            "interop::s56_a_stock_4_8_client_with_our_server",
+            "interop::s56_a_stock_5_1_client_with_our_server",
+            "interop::s56_a_stock_5_6_client_with_our_server",
+            "interop::s56_our_client_with_a_stock_4_8_server",
+            "interop::s56_our_client_with_a_stock_5_1_server",
+            "interop::s56_our_client_with_a_stock_5_6_server",
+        ]),
+    ),
     ("S57", Tests(&["nss::s57_certutil_reads_both_databases"])),
     (
         "S58",
