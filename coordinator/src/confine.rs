@@ -10,6 +10,7 @@ mod account;
 mod calls;
 mod filesystem;
 
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use caps::CapSet;
@@ -26,12 +27,16 @@ pub struct ConfineError {
     reason: String,
 }
 
-/// Confines this process to `writable` directories, its open descriptors and the network. Returns
-/// what is in force, in words for the log.
+/// Confines this process to `writable` directories, one that is `open` already, its open descriptors and the
+/// network. Returns what is in force, in words for the log.
 ///
 /// # Errors
 /// When a step fails that this kernel supports; the process must then not serve.
-pub fn confine(account: Option<&Account>, writable: &[&Path]) -> Result<Vec<String>, ConfineError> {
+pub fn confine(
+    account: Option<&Account>,
+    writable: &[&Path],
+    open: Option<BorrowedFd<'_>>,
+) -> Result<Vec<String>, ConfineError> {
     let mut in_force = Vec::new();
     empty_bounding_set()?;
     if let Some(account) = account {
@@ -44,7 +49,7 @@ pub fn confine(account: Option<&Account>, writable: &[&Path]) -> Result<Vec<Stri
     set_no_new_privs(true).map_err(|errno| failed("set no_new_privs", &errno))?;
     in_force.push("no_new_privs".to_owned());
     in_force.push(
-        filesystem::restrict(writable)
+        filesystem::restrict(writable, open)
             .map_err(|error| failed("restrict itself with Landlock", &error))?,
     );
     let calls = calls::restrict();

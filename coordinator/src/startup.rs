@@ -11,6 +11,7 @@ use stap_certs::server::PasswordRule;
 use stap_certs::{Environment, Paths, Programs};
 use stap_protocol::job::{Configuration, LayerState};
 use stap_protocol::signing::messages;
+use stap_store::Shelf;
 
 use crate::confine::{Account, confine};
 use crate::console::Console;
@@ -19,7 +20,7 @@ use crate::listener::Bound;
 use crate::log;
 use crate::options::Options;
 use crate::peer::Owners;
-use crate::results;
+use crate::results::{self, Keeping};
 use crate::seats::LEAVING;
 use crate::server::{Prepared, fingerprints};
 use crate::settings::{PolicyText, Surroundings, absolute, configuration, slots};
@@ -79,7 +80,7 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
     std::env::set_current_dir("/").map_err(Failure::WorkingDirectory)?;
     let owners = owners();
     let most_connections = most_connections(&policy);
-    give_up_rights(account.as_ref(), &database, &results)?;
+    give_up_rights(account.as_ref(), &database, &keeping)?;
     Ok(Prepared {
         nodename,
         clock,
@@ -241,11 +242,10 @@ fn hidden(database: &Database, results: &Path) -> Vec<PathBuf> {
 fn give_up_rights(
     account: Option<&Account>,
     database: &Database,
-    results: &Path,
+    keeping: &Keeping,
 ) -> Result<(), Failure> {
-    let mut writable: Vec<_> = database.directories().into_iter().collect();
-    writable.push(results);
-    let in_force = confine(account, &writable)?;
+    let results = keeping.shelf.as_ref().map(Shelf::directory);
+    let in_force = confine(account, &database.directories(), results)?;
     tracing::info!("this process is confined: {}", in_force.join(", "));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Landlock: from here on only the certificate databases and the results exist for this process.
 
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use landlock::{
@@ -18,7 +19,10 @@ pub(super) enum RestrictError {
 
 /// Leaves `writable` and what is open already. A kernel without Landlock, or with less of it than we
 /// know, is used as it is: what holds is returned in words.
-pub(super) fn restrict(writable: &[&Path]) -> Result<String, RestrictError> {
+pub(super) fn restrict(
+    writable: &[&Path],
+    open: Option<BorrowedFd<'_>>,
+) -> Result<String, RestrictError> {
     let files = AccessFs::from_all(NEWEST);
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -28,11 +32,13 @@ pub(super) fn restrict(writable: &[&Path]) -> Result<String, RestrictError> {
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::AbstractUnixSocket)?
         .create()?;
+    let rights = files & !(AccessFs::Execute | AccessFs::IoctlDev);
     for directory in writable.iter().filter(|directory| directory.is_dir()) {
-        ruleset = ruleset.add_rule(PathBeneath::new(
-            PathFd::new(directory)?,
-            files & !(AccessFs::Execute | AccessFs::IoctlDev),
-        ))?;
+        ruleset = ruleset.add_rule(PathBeneath::new(PathFd::new(directory)?, rights))?;
+    }
+    // The way to it may be closed to the account that this process is by now.
+    if let Some(directory) = open {
+        ruleset = ruleset.add_rule(PathBeneath::new(directory, rights))?;
     }
     let status = ruleset.restrict_self()?.ruleset;
     Ok(match status {

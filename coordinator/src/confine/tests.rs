@@ -9,6 +9,9 @@ use std::time::{Duration, SystemTime};
 use stap_certs::Programs;
 use stap_certs::server::PasswordRule;
 use stap_certs::{Environment, Paths};
+use stap_protocol::job::{Job, Outcome, Report, Usage};
+use stap_protocol::target::{TargetIdentity, TargetName};
+use stap_store::{Key, Tenant};
 use tempfile::TempDir;
 
 use super::filesystem::restrict;
@@ -41,7 +44,7 @@ fn a_confined_server_renews_its_certificate() {
         .opened
         .certificate;
     let second = thread::spawn(move || {
-        restrict(&database.directories()).unwrap();
+        restrict(&database.directories(), None).unwrap();
         let later = start + Duration::from_secs(366 * 86_400);
         database
             .open(later, &Programs::none())
@@ -59,7 +62,7 @@ fn a_confined_server_reads_no_other_files_and_connects_nowhere() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let confined = thread::spawn(move || {
-        let said = restrict(&[]).unwrap();
+        let said = restrict(&[], None).unwrap();
         let read = fs::read(home.path().join("secret"));
         (said, read, std::net::TcpStream::connect(address))
     });
@@ -84,4 +87,52 @@ fn a_confined_server_reads_no_other_files_and_connects_nowhere() {
         connected.unwrap_err().kind(),
         std::io::ErrorKind::PermissionDenied
     );
+}
+
+#[test]
+fn a_confined_server_keeps_and_finds_results_in_the_directory_that_it_opened() {
+    let home = TempDir::new().unwrap();
+    let policy = stap_policy::Policy::builtin("personal").unwrap();
+    let results = home.path().join("results");
+    let shelf = crate::results::open(&policy, &results, None).shelf.unwrap();
+    fs::write(home.path().join("beside"), "x").unwrap();
+    let confined = thread::spawn(move || {
+        let said = restrict(&[], Some(shelf.directory())).unwrap();
+        let beside = fs::read(home.path().join("beside"));
+        let put = shelf.put(&key(), &report());
+        (said, beside, put.map(|()| shelf.get(&key())))
+    });
+    let (said, beside, kept) = confined.join().unwrap();
+    assert_eq!(kept.unwrap(), Ok(Some(report())));
+    if said.starts_with("Landlock: ") {
+        let error = beside.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+    }
+}
+
+fn key() -> Key {
+    let job = Job {
+        request: String::new(),
+        target: TargetName {
+            release: "6.1.0".parse().unwrap(),
+            arch: "x86_64".parse().unwrap(),
+        },
+        arguments: Vec::new(),
+        files: Vec::new(),
+        locale: Vec::new(),
+        to_be_signed: false,
+    };
+    Key::of(&job, &TargetIdentity([0; 32]), Tenant::Everybody)
+}
+
+fn report() -> Report {
+    Report {
+        outcome: Outcome::Exited { code: 0 },
+        stdout: b"text".to_vec(),
+        stderr: Vec::new(),
+        files: Vec::new(),
+        private_directories: Vec::new(),
+        usage: Usage::default(),
+        is_whole: true,
+    }
 }

@@ -121,7 +121,7 @@ fn attempt() {
     let address = listener.local_addr().unwrap();
     let parent = rustix::process::getppid().unwrap();
     if std::env::var_os(CONFINED).is_some() {
-        confine(None, &[]).unwrap();
+        confine(None, &[], None).unwrap();
     }
     let ended: io::Result<()> = match attempt.as_str() {
         "start a program" => Command::new("/bin/true").status().map(drop),
