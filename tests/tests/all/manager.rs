@@ -291,7 +291,7 @@ fn root_starts_servers_as_the_service_and_never_as_root() {
 }
 
 /// Adds what installing the package adds.
-fn service_account() {
+pub(crate) fn service_account() {
     for (file, line) in [
         (
             "/etc/passwd",
@@ -307,5 +307,5 @@ fn service_account() {
     chown(HOME, Some(SERVICE), Some(SERVICE)).unwrap();
 }
 
-const SERVICE: u32 = 12399;
+pub(crate) const SERVICE: u32 = 12399;
 const HOME: &str = "/var/lib/stap-server";

@@ -1,7 +1,7 @@
 //! Results that are kept: what comes again is what came before, and nothing else ever does.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::mount::MountFlags;
@@ -10,10 +10,11 @@ use stap_tests::lab::{self, User};
 use stap_tests::process;
 use stap_tests::requirement;
 use stap_tests::root;
-use stap_tests::server::Server;
+use stap_tests::server::{Server, fresh_log, log_option};
 use stap_tests::world::TARGET_ROOT;
 
 use crate::authorize::authorize;
+use crate::manager::{SERVICE, service_account};
 
 /// What a client got: what it saw, and its module.
 #[derive(Debug, PartialEq, Eq)]
@@ -295,5 +296,39 @@ fn results_of_users_are_apart_where_the_policy_wants_it() {
             ["miss", "hit", "hit", "hit"]
         };
         assert_eq!(origins(&server), expected);
+    });
+}
+
+#[test]
+fn a_server_that_root_started_keeps_results_as_the_account_that_it_becomes() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        service_account();
+        let root = lab.root();
+        let log = fresh_log(root);
+        let roots = format!("--root={TARGET_ROOT}");
+        let start = root
+            .command("stap-start-server")
+            .without_env("SYSTEMTAP_STAP")
+            .args([&log_option(&log), &roots, "--policy=personal"]);
+        let server = Server::started(&start.deadline(lab::SLOW).run(), log);
+        let at = format!("--server={}", server.address());
+        let release = &root::releases()[0];
+        for _ in 0..2 {
+            let arguments = [&at, "-p2", "-r", release, "-e", ONE];
+            let client = root.command("stap-client").args(arguments);
+            client.deadline(lab::SLOW).run().exits(0);
+        }
+        assert_eq!(origins(&server), ["miss", "hit"]);
+        let results = Path::new("/var/cache/stap-server/results");
+        let entries = lab::list(results);
+        assert_eq!(entries.len(), 1);
+        for path in [results.to_owned(), results.join(&entries[0])] {
+            let metadata = fs::metadata(path).unwrap();
+            assert_eq!(metadata.uid(), SERVICE);
+            assert_eq!(metadata.mode() & 0o077, 0);
+        }
     });
 }
