@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use stap_protocol::fuzzing;
 use stap_protocol::job::{Configuration, JobId, ToWorker};
+use stap_protocol::target::TargetName;
 
 use crate::{Seed, replies, requests, words};
 
@@ -73,6 +74,16 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
             encoded(ToWorker::Configure(Box::new(configuration))),
         ),
         ("cancel", encoded(ToWorker::Cancel { id: JobId(7) })),
+        (
+            "identify",
+            encoded(ToWorker::Identify {
+                number: 7,
+                target: TargetName {
+                    release: "6.1.0-9".parse().unwrap(),
+                    arch: "x86_64".parse().unwrap(),
+                },
+            }),
+        ),
         ("endless-list", vec![0, 0xff, 0xff, 0xff, 0xff, 0x0f]),
     ]
 }
