@@ -329,18 +329,26 @@ async fn compile(
     }
     let compiled = replayed?;
     if plan.verbosity > 0 {
-        if let Some(origin) = reply.origin {
-            diagnostics.plain(told(origin));
-        }
-        let spent = CpuTime::of_self()
-            .since(start.1)
-            .with_real(start.0.elapsed());
-        diagnostics.plain(format_args!(
-            "Passes: via server {} in {spent}.",
-            answer.server
-        ));
+        tell_end(&answer, reply.origin, start, diagnostics);
     }
     Ok(compiled)
+}
+
+/// Where the result is from, and what it took.
+fn tell_end(
+    answer: &Answer,
+    origin: Option<Origin>,
+    (began, before): (Instant, CpuTime),
+    diagnostics: &Diagnostics,
+) {
+    if let Some(origin) = origin {
+        diagnostics.plain(told(origin));
+    }
+    let spent = CpuTime::of_self().since(before).with_real(began.elapsed());
+    diagnostics.plain(format_args!(
+        "Passes: via server {} in {spent}.",
+        answer.server
+    ));
 }
 
 /// What a server that keeps results did, for somebody who wants to know why it was quick or slow.

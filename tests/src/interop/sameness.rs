@@ -18,11 +18,12 @@ pub struct Exception {
 /// All of them, in the order in which they are applied.
 pub const EXCEPTIONS: &[Exception] = &[
     Exception {
-        what: "the client's lines about the server: `Using a compile server.`, `Passes: via server ...`",
+        what: "the client's lines about the server: `Using a compile server.`, `Passes: via server ...`, `The server ... (store: ...)`",
         why: "bare stap has no server to tell about",
         take_out: |line| {
-            let is_about_it =
-                line == "Using a compile server." || line.starts_with("Passes: via server ");
+            let is_about_it = line == "Using a compile server."
+                || line.starts_with("Passes: via server ")
+                || line.starts_with("The server ") && line.contains(" (store: ");
             (!is_about_it).then(|| line.to_owned())
         },
     },
