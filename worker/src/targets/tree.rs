@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use stap_protocol::signing::SignatureHash;
-use stap_protocol::target::{Arch, KernelRelease};
+use stap_protocol::target::{Arch, KernelRelease, TargetNameError};
 
 use super::root::Root;
 
@@ -13,7 +13,7 @@ use super::root::Root;
 pub struct Tree {
     /// Inside the root, without links.
     pub path: PathBuf,
-    /// From `include/config/kernel.release`.
+    /// From `include/config/kernel.release`, unless the variables of the tree say otherwise.
     pub release: KernelRelease,
     /// From `.config`.
     pub arch: Arch,
@@ -42,7 +42,7 @@ pub enum TreeError {
     },
     /// `include/config/kernel.release` holds no release.
     #[error("include/config/kernel.release holds no kernel release: {0}")]
-    Release(#[from] stap_protocol::target::TargetNameError),
+    Release(#[from] TargetNameError),
     /// None of the architectures that we can tell.
     #[error(".config names no architecture that is supported here")]
     Arch,
@@ -60,12 +60,11 @@ impl Tree {
     pub fn read(root: &Root, path: &Path) -> Result<Self, TreeError> {
         let dangling = |source| TreeError::Dangling { source };
         let path = root.resolve(path).map_err(dangling)?;
-        let release = text(root, &path, RELEASE_FILE, MAX_RELEASE)?
-            .trim()
-            .parse()?;
+        let variables = text(root, &path, VARIABLES_FILE, MAX_VARIABLES).unwrap_or_default();
+        let written = text(root, &path, RELEASE_FILE, MAX_RELEASE)?;
+        let release = release_of(&variables, &written)?;
         let config = text(root, &path, CONFIG_FILE, MAX_CONFIG)?;
         let arch = arch_of(&config).ok_or(TreeError::Arch)?;
-        let variables = text(root, &path, VARIABLES_FILE, MAX_VARIABLES).unwrap_or_default();
         let compiler = compiler_of(root, &variables, &config)?;
         Ok(Self {
             path,
@@ -81,6 +80,12 @@ fn text(root: &Root, tree: &Path, file: &'static str, max: usize) -> Result<Stri
     let unreadable = |source| TreeError::Unreadable { file, source };
     let content = root.read(&tree.join(file), max).map_err(unreadable)?;
     Ok(String::from_utf8_lossy(&content).into_owned())
+}
+
+/// kbuild builds for the release that a tree's variables override: Debian 12 leaves that of the source in the file.
+fn release_of(variables: &str, written: &str) -> Result<KernelRelease, TargetNameError> {
+    let overridden = assigned(variables, "KERNELRELEASE").and_then(|release| release.parse().ok());
+    overridden.map_or_else(|| written.trim().parse(), Ok)
 }
 
 fn arch_of(config: &str) -> Option<Arch> {
@@ -190,6 +195,17 @@ const MAX_VARIABLES: usize = 16 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_that_is_overridden_counts() {
+        let release = |variables| release_of(variables, "6.1.176\n").unwrap().to_string();
+        assert_eq!(
+            release("override KERNELRELEASE = 6.1.0-50-amd64\n"),
+            "6.1.0-50-amd64"
+        );
+        assert_eq!(release("override ARCH = x86\n"), "6.1.176");
+        assert_eq!(release("KERNELRELEASE = $(shell uname -r)\n"), "6.1.176");
+    }
 
     #[test]
     fn what_a_condition_guards_does_not_name_the_compiler() {
