@@ -11,7 +11,7 @@ use stap_filter::{Answer, Filter, Is};
 
 use self::calls::{
     ABOUT_ITSELF, ALLOWED, ALLOWED_HERE, ASYNC, HUGE_PAGES, NAMESPACE_FLAGS, REACHING, REFUSED,
-    SET_FLAGS, TERMINAL_QUERIES,
+    RESETTING, SET_FLAGS, TERMINAL_QUERIES, UNCHANGED,
 };
 use super::{Climb, Fault};
 use crate::layer::Layer;
@@ -63,7 +63,12 @@ fn the_jobs() -> Filter {
         ABOUT_ITSELF,
         |what| Is::equal(0, what),
     );
+    let filter = RESETTING.into_iter().fold(filter, |filter, call| {
+        let resets = [Is::equal(0, UNCHANGED), Is::equal(2, UNCHANGED)];
+        filter.answer_when(Answer::Allow, call, &[&resets])
+    });
     filter
+        .answer(refused, RESETTING)
         // Of other processes' limits only pid 1's could be meant, and lowering those would end the
         // jail.
         .answer_when(

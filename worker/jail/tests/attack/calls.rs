@@ -47,12 +47,24 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
         #[cfg(target_arch = "x86_64")]
         ["call-as-32-bit"] => call_as_32_bit(),
         ["bounding-set"] => bounding_set(),
+        ["identity", "user", ids @ ..] => call(libc::SYS_setresuid, &ids_of(ids)),
+        ["identity", "group", ids @ ..] => call(libc::SYS_setresgid, &ids_of(ids)),
         ["become-root"] => call(libc::SYS_setuid, &[0]),
         ["set-clock"] => set_clock(),
         ["set-host-name"] => set_host_name(),
         ["run-from-memory"] => run_from_memory(),
         _ => return None,
     })
+}
+
+/// Real, effective and saved: `keep`, `own`, which is the same number for user and group, or a number.
+fn ids_of(words: &[&str]) -> Vec<usize> {
+    let id = |word: &&str| match *word {
+        "keep" => usize::MAX,
+        "own" => rustix::process::geteuid().as_raw() as usize,
+        word => number(word).unwrap_or_default(),
+    };
+    words.iter().map(id).collect()
 }
 
 /// A system call, as any program may make it.

@@ -203,6 +203,29 @@ fn processes_files_and_sizes_are_bounded() {
     }
 }
 
+/// make 4.3 (Debian 12) has the C library do this before each command.
+#[test]
+fn an_effective_id_may_be_set_to_itself_and_nothing_else() {
+    for who in everybody() {
+        for kind in ["user", "group"] {
+            let attack = |ids: [&str; 3]| {
+                let words = [&["identity", kind], &ids[..]].concat();
+                Trial::new(who, &words).run().attack()
+            };
+            assert_eq!(attack(["keep", "own", "keep"]), Attack::Worked, "{kind}");
+            for ids in [
+                ["keep", "0", "keep"],
+                ["own", "own", "own"],
+                ["own", "own", "keep"],
+                ["keep", "own", "own"],
+                ["keep", "keep", "own"],
+            ] {
+                assert_eq!(attack(ids), Attack::Stopped, "{kind}: {ids:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn system_calls_that_no_other_layer_stops_are_stopped() {
     let netlink = ["socket", "16", "3", "0"];

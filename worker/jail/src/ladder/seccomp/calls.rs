@@ -79,10 +79,9 @@ pub(super) const REFUSED: &[c_long] = &[
     libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_fspick, libc::SYS_mount_setattr,
     // Identity and filters.
     libc::SYS_setuid, libc::SYS_setgid, libc::SYS_setreuid, libc::SYS_setregid,
-    libc::SYS_setresuid, libc::SYS_setresgid, libc::SYS_setgroups, libc::SYS_setfsuid,
-    libc::SYS_setfsgid, libc::SYS_capset, libc::SYS_seccomp, libc::SYS_personality,
-    libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule,
-    libc::SYS_landlock_restrict_self,
+    libc::SYS_setgroups, libc::SYS_setfsuid, libc::SYS_setfsgid, libc::SYS_capset,
+    libc::SYS_seccomp, libc::SYS_personality, libc::SYS_landlock_create_ruleset,
+    libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self,
     // Parts of the kernel with a history of holes and nothing for a compiler in them.
     libc::SYS_bpf, libc::SYS_perf_event_open, libc::SYS_userfaultfd, libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter, libc::SYS_io_uring_register, libc::SYS_add_key,
@@ -99,6 +98,13 @@ pub(super) const REFUSED: &[c_long] = &[
     libc::SYS_syslog, libc::SYS_settimeofday, libc::SYS_clock_settime, libc::SYS_adjtimex,
     libc::SYS_clock_adjtime, libc::SYS_sethostname, libc::SYS_setdomainname, libc::SYS_vhangup,
 ];
+
+/// Calls by which a program that is not setuid may give up what a setuid one would have, as make 4.3 has
+/// the C library do before it starts anything: only the effective id is named. Without privilege that can
+/// be none but the job's own. With any other argument they are refused.
+pub(super) const RESETTING: [c_long; 2] = [libc::SYS_setresuid, libc::SYS_setresgid];
+/// The id that such a call leaves as it is.
+pub(super) const UNCHANGED: u32 = u32::MAX;
 
 /// `clone` with one of these makes a namespace: of cgroups, mounts, host names, IPC, users, pids,
 /// networks or clocks.
