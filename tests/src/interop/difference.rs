@@ -222,6 +222,16 @@ pub const DIFFERENCES: &[Difference] = &[
         &["--all-modules"],
         (0, "WARNING: --all-modules is not sent"),
     ),
+    // The compile that follows is one that this stap cannot do.
+    Difference {
+        only: &["4.8"],
+        ..differs(
+            NO_GROUP,
+            OUR_CLIENT,
+            &["no pass named"],
+            (1, "mismatch with host forces last-pass 4."),
+        )
+    },
     differs(
         NO_GROUP,
         OUR_CLIENT,
