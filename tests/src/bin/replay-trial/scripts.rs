@@ -10,7 +10,7 @@ pub(crate) const PLAIN: &[Script] = &[
     (
         "o",
         "global s probe timer.profile { s <<< cpu() } \
-         probe end { print(@hist_log(s)) print(@hist_linear(s, 0, 8, 1)) }",
+         probe end { print(@hist_log(s)) println(@variance(s)) }",
     ),
     (
         "timers",
@@ -42,10 +42,6 @@ pub(crate) const PLAIN: &[Script] = &[
         "global t, s probe timer.profile { t[tid(), execname()] = gettimeofday_us() } \
          probe timer.ms(100) { foreach ([id, name] in t) s[name] <<< gettimeofday_us() - t[id, name] } \
          probe end { foreach (name in s+) println(name, @count(s[name]), @avg(s[name]), @max(s[name])) }",
-    ),
-    (
-        "netfilter",
-        "probe netfilter.hook(\"NF_INET_LOCAL_IN\").pf(\"NFPROTO_IPV4\") { $verdict = 1 }",
     ),
     (
         "trycatch",
