@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::mount::MountFlags;
+use stap_policy::builtin::PERSONAL;
 
 use crate::command::Invocation;
 use crate::finished::Finished;
@@ -74,6 +75,21 @@ pub fn bootable(root: &Path) -> String {
 #[must_use]
 pub fn serve(user: User) -> Server {
     serve_under(user, "personal")
+}
+
+/// The same with pass 4 replayed, where that is proven.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn serve_replaying(user: User) -> Server {
+    let usual = "pass-4 = \"make\"";
+    assert!(PERSONAL.contains(usual), "it is no choice any more");
+    let policy = user.write(
+        "replaying.toml",
+        PERSONAL.replace(usual, "pass-4 = \"replay\""),
+    );
+    serve_under(user, &policy.display().to_string())
 }
 
 /// The same under a policy of the caller's choice: a class, or a file.

@@ -73,7 +73,7 @@ fn clients_hear_what_bare_stap_says_whoever_ran_the_compiler() {
     }
     lab::inside(|lab| {
         let bare = Bare::prepare(lab, lab.alice());
-        let server = root::serve(lab.alice());
+        let server = root::serve_replaying(lab.alice());
         let differences: Vec<_> = CASES
             .iter()
             .filter_map(|case| difference(lab, &server, &bare, case).err())
