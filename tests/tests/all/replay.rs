@@ -56,6 +56,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
+#[ignore = "it takes minutes: tests/run --full"]
 fn every_kind_of_script_gives_the_module_that_kbuild_makes() {
     if !requirement::has_target_root() {
         return;
