@@ -130,11 +130,15 @@ fn servers_of_one_name_are_all_reached() {
         }
         for (host, _) in &avahis {
             for (user, server) in [lab.alice(), lab.bob()].into_iter().zip(&servers) {
-                // Each trusts only his own, whatever the other one is called.
-                let used = host
-                    .command(user, "stap-client")
-                    .args(["-p1", "-e", lab::HELLO]);
-                used.run().exits(0).prints("# parse tree dump\n");
+                // Each trusts only his own, whatever the other one is called. Until the names are settled
+                // an answer can still have the old one.
+                wait::until_true(&format!("{} is used on {}", server.port, host.name), || {
+                    let used = host
+                        .command(user, "stap-client")
+                        .args(["-p1", "-e", lab::HELLO])
+                        .run();
+                    used.code() == Some(0) && used.out() == "# parse tree dump\n"
+                });
                 assert!(!server.requests().is_empty());
             }
         }
