@@ -16,13 +16,16 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, ensure};
 
 use super::service::{self, HOSTILE, SECRET};
+use super::shared::{SYSTEM_V, Shared};
 use super::traces::MARK;
-use super::{Situation, Verdict, bench, groups};
+use super::{Situation, groups};
 
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Planted {
-    neighbour: Child,
+    // Before the neighbour: a user's keys live no longer than his last process.
+    shared: Shared,
+    neighbour: Neighbour,
     /// Below a directory that jobs see.
     visible: PathBuf,
     in_tmp: PathBuf,
@@ -30,6 +33,16 @@ pub(super) struct Planted {
     result: PathBuf,
     _listeners: Listeners,
     _forgotten: OwnedFd,
+}
+
+/// A process that ends with the run.
+#[derive(Debug)]
+struct Neighbour(Child);
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        drop(self.0.kill().and_then(|()| self.0.wait()));
+    }
 }
 
 #[derive(Debug)]
@@ -65,15 +78,14 @@ impl Planted {
         in_sight(situation, &visible, names)?;
         let neighbour = neighbour(situation, names)?;
         let forgotten = forget(&plant(&scratch.join("forgotten"), 0o600, 0)?, names)?;
-        share(situation, names)?;
+        let shared = Shared::make(situation, &unique)?;
+        names.insert("shared", SYSTEM_V.to_owned());
         names.insert("queue", unique.clone());
         names.insert("unique", unique.clone());
         names.insert("keyring-entry", unique.clone());
-        for order in ["make-queue", "make-key"] {
-            as_job(situation, &[order, &unique])?;
-        }
         whereabouts(names)?;
         Ok(Self {
+            shared,
             neighbour,
             visible,
             in_tmp,
@@ -86,17 +98,8 @@ impl Planted {
 
     /// Takes all of it away again.
     pub(super) fn remove(mut self, situation: &Situation) -> anyhow::Result<()> {
-        let unique = self.in_tmp.file_name().unwrap_or_default();
-        let unique = unique.to_string_lossy();
-        for order in ["remove-queue", "remove-key"] {
-            as_job(situation, &[order, &unique])?;
-        }
-        for order in ["remove-shared-memory", "remove-semaphores"] {
-            as_job(situation, &[order, SHARED])?;
-        }
-        // His keys live no longer than his last process.
-        self.neighbour.kill()?;
-        self.neighbour.wait()?;
+        let shared = self.shared.remove();
+        drop(self.neighbour);
         fs::remove_file(&self.in_tmp)?;
         fs::remove_dir_all(&self.visible)?;
         let entry = self.warm.parent().context("an entry is in a directory")?;
@@ -106,7 +109,7 @@ impl Planted {
             fs::remove_file(&self.result)?;
         }
         fs::remove_dir_all(&situation.scratch)?;
-        Ok(())
+        shared
     }
 }
 
@@ -213,8 +216,8 @@ fn listen(scratch: &Path, unique: &str, names: &mut Names) -> anyhow::Result<Lis
 }
 
 /// A process of the job's own user, outside of every jail, with a secret in its memory.
-fn neighbour(situation: &Situation, names: &mut Names) -> anyhow::Result<Child> {
-    let mut child = Command::new(situation.programs.join(HOSTILE))
+fn neighbour(situation: &Situation, names: &mut Names) -> anyhow::Result<Neighbour> {
+    let child = Command::new(situation.programs.join(HOSTILE))
         .arg("hold-secret")
         .env_clear()
         .env("SECRET", SECRET)
@@ -225,7 +228,8 @@ fn neighbour(situation: &Situation, names: &mut Names) -> anyhow::Result<Child> 
         .stdout(Stdio::piped())
         .spawn()
         .context("starting a neighbour")?;
-    let stdout = child.stdout.take().context("its output is piped")?;
+    let mut neighbour = Neighbour(child);
+    let stdout = neighbour.0.stdout.take().context("its output is piped")?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
     let mut words = line.split_whitespace().skip(1);
@@ -235,8 +239,8 @@ fn neighbour(situation: &Situation, names: &mut Names) -> anyhow::Result<Child> 
             .context("a neighbour says where its secret is")?;
         names.insert(name, value.to_owned());
     }
-    names.insert("neighbour", child.id().to_string());
-    Ok(child)
+    names.insert("neighbour", neighbour.0.id().to_string());
+    Ok(neighbour)
 }
 
 /// A descriptor that whoever started the server forgot to close, to a file that only root may open.
@@ -246,25 +250,6 @@ fn forget(path: &Path, names: &mut Names) -> anyhow::Result<OwnedFd> {
     rustix::io::fcntl_setfd(&forgotten, rustix::io::FdFlags::empty())?;
     names.insert("descriptor", forgotten.as_raw_fd().to_string());
     Ok(forgotten)
-}
-
-/// System V objects of the job's user.
-fn share(situation: &Situation, names: &mut Names) -> anyhow::Result<()> {
-    for order in ["make-shared-memory", "make-semaphores"] {
-        as_job(situation, &[order, SHARED])?;
-    }
-    names.insert("shared", SHARED.to_owned());
-    Ok(())
-}
-
-fn as_job(situation: &Situation, words: &[&str]) -> anyhow::Result<()> {
-    let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-    let verdict = bench::bare(situation, situation.job_uid(), &words)?;
-    ensure!(
-        matches!(verdict, Verdict::Escaped { .. }),
-        "preparing with {words:?}: {verdict:?}"
-    );
-    Ok(())
 }
 
 /// Where this process is, which a job must not be.
@@ -291,7 +276,5 @@ fn whereabouts(names: &mut Names) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The key of System V objects.
-const SHARED: &str = "1465909249";
 /// A number that nobody has by accident.
 const FORGOTTEN: i32 = 60;
