@@ -71,7 +71,15 @@ fn make_key(name: &str) -> Attempt {
     )
 }
 
+/// Whoever has a session of somebody else's, as a service has, does not possess his own user's keys.
+fn possess_own_keys() -> io::Result<()> {
+    call(libc::SYS_keyctl, &[JOIN_SESSION, 0])?;
+    call(libc::SYS_keyctl, &[LINK, USER_KEYRING, SESSION_KEYRING])?;
+    Ok(())
+}
+
 fn find_key(name: &str) -> Attempt {
+    possess_own_keys()?;
     let (kind, name) = (text("user")?, text(name)?);
     let (kind, name) = (
         kind.as_ptr().expose_provenance(),
@@ -93,7 +101,10 @@ fn flag_bits(flags: c_int) -> io::Result<usize> {
     usize::try_from(flags).map_err(io::Error::other)
 }
 
+const JOIN_SESSION: usize = 1;
+const LINK: usize = 8;
 const SEARCH: usize = 10;
 const INVALIDATE: usize = 21;
+const SESSION_KEYRING: usize = (-3_isize).cast_unsigned();
 /// The keyring that all processes of a user share.
 const USER_KEYRING: usize = (-4_isize).cast_unsigned();
