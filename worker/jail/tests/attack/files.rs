@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::calls::call;
 use crate::{Attempt, number, stopped};
@@ -187,7 +188,11 @@ fn shares_namespace(kind: &str, known: &str) -> Attempt {
     }
 }
 
+/// As many as it may raise its own limit to.
 fn open_files(path: &str, count: &str) -> Attempt {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
     let opened: io::Result<Vec<_>> = (0..number(count)?).map(|_| File::open(path)).collect();
     opened.map(|files| format!("{} files at once", files.len()))
 }
