@@ -7,7 +7,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use anyhow::Context as _;
 use stap_protocol::reply::Parts as Reply;
 
 use super::service::{Service, said};
@@ -377,9 +376,8 @@ fn read(pid: i32, files: &Files) -> anyhow::Result<Option<(String, String, Strin
                 .any(|one| one == controller)
                 .then_some(path)
         });
-        let path = lines
-            .next()
-            .context("a process is in a group of each kind")?;
+        // There is no such hierarchy where the unified one has all controllers.
+        let Some(path) = lines.next() else { continue };
         let group: PathBuf = Path::new("/sys/fs/cgroup")
             .join(controller)
             .join(path.trim_start_matches('/'));
