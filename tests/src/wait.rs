@@ -12,8 +12,14 @@ pub const SLOWNESS: &str = "STAP_TEST_SLOWNESS";
 /// How long something may take on this machine that may take `time` on a real one.
 #[must_use]
 pub fn patient(time: Duration) -> Duration {
+    time * slowness()
+}
+
+/// What [`SLOWNESS`] says, to be passed on to programs that are started without this environment.
+#[must_use]
+pub fn slowness() -> u32 {
     let slowness = std::env::var(SLOWNESS).ok();
-    time * slowness.and_then(|times| times.parse().ok()).unwrap_or(1)
+    slowness.and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
 /// How often a condition is looked at that cannot wake us.

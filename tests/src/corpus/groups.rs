@@ -6,7 +6,7 @@
 //! somebody has given us a place already, and moving would take it from the worker.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -36,13 +36,24 @@ impl OwnGroups {
         Ok(groups)
     }
 
-    /// Whether there are any to hand to a user: not where there is only the unified hierarchy.
-    #[must_use]
-    pub fn can_be_given(&self) -> bool {
-        !self.own.is_empty()
+    /// Whether a user can have them. Where there is only the unified hierarchy that is for whoever
+    /// made the group of this process to decide, and the user has it already or never will.
+    ///
+    /// # Errors
+    /// When this process is in no group.
+    pub fn can_be_given(&self, uid: u32) -> anyhow::Result<bool> {
+        if !self.own.is_empty() {
+            return Ok(true);
+        }
+        let members = unified()?.join(MEMBERS);
+        let found = members
+            .metadata()
+            .with_context(|| members.display().to_string())?;
+        Ok(found.uid() == uid)
     }
 
-    /// Hands them to a user, as a service manager does with the group of a service.
+    /// Hands them to a user, as a service manager does with the group of a service; nothing is done
+    /// where there is only the unified hierarchy.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -113,6 +124,26 @@ pub fn ordinary_uid() -> anyhow::Result<u32> {
     let digits = unique()?;
     let number: u64 = digits.replace('-', "").parse()?;
     Ok(ORDINARY + u32::try_from(number % 10_000)?)
+}
+
+/// Whether a process can leave a group of the unified hierarchy only within its namespace, and there is
+/// nothing but that hierarchy.
+#[must_use]
+pub fn are_bounded_by_namespaces() -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let is_unified = fields.next() == Some(MOUNTS) && fields.next() == Some("cgroup2");
+        let options = fields.next().unwrap_or_default();
+        is_unified && options.split(',').any(|option| option == "nsdelegate")
+    })
+}
+
+/// The group of this process where there is only the unified hierarchy.
+fn unified() -> anyhow::Result<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup")?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    Ok(Path::new(MOUNTS).join(path.context("this process is in no group")?))
 }
 
 /// The groups of this process in hierarchies of the first version, and beside them in the unified

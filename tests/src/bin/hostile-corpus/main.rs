@@ -78,11 +78,13 @@ fn run_all(options: &Options, cases: &[Case]) -> anyhow::Result<Vec<Outcome>> {
     let mut ours = Vec::new();
     let mut columns = Vec::new();
     for (who, is_delegated, against) in options.situations() {
-        if is_delegated && !groups.can_be_given() {
-            println!("not here  delegated: this host has only the unified hierarchy");
+        let ordinary = groups::ordinary_uid()?;
+        if is_delegated && !groups.can_be_given(ordinary)? {
+            println!(
+                "not here  delegated: this host has only the unified hierarchy, and this group is not the user's"
+            );
             continue;
         }
-        let ordinary = groups::ordinary_uid()?;
         groups.give(if is_delegated { ordinary } else { 0 })?;
         let mut situation = Situation {
             who,

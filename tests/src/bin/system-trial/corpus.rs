@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use stap_tests::command::Invocation;
 use stap_tests::corpus::groups;
+use stap_tests::wait;
 use stap_tests::world::PATH;
 
 use crate::machine;
@@ -34,7 +35,7 @@ const SITUATIONS: &[Situation] = &[
     },
     Situation {
         name: "the corpus against a user's server in a delegated unit",
-        who: "user",
+        who: "delegated",
         properties: &["-pDelegate=yes", "-pDelegateSubgroup=corpus"],
         is_handed_over: true,
     },
@@ -65,7 +66,12 @@ impl Situation {
         let mut run = Invocation::new("systemd-run")
             .args(["--wait", "--pipe", "--quiet", "--collect", "--unit=corpus"])
             .args(self.properties)
-            .args(["--setenv", &format!("PATH={PATH}"), "--"]);
+            .args(["--setenv", &format!("PATH={PATH}")])
+            .args([
+                "--setenv",
+                &format!("{}={}", wait::SLOWNESS, wait::slowness()),
+            ])
+            .arg("--");
         if self.is_handed_over {
             run = run.arg(own).arg(HAND_OVER);
         }
