@@ -9,6 +9,7 @@ use std::rc::Rc;
 use anyhow::Context as _;
 
 use super::bench::{self, Without};
+use super::groups;
 use super::loot;
 use super::place::Place;
 use super::planted::Planted;
@@ -26,6 +27,7 @@ pub struct Field {
     /// Where scripts go: servers with the real stap, and the stock one.
     pub place: Place,
     landlock: OnceCell<u32>,
+    counts_rings: OnceCell<bool>,
     planted: Planted,
 }
 
@@ -44,6 +46,7 @@ impl Field {
             services: RefCell::default(),
             place: Place::default(),
             landlock: OnceCell::new(),
+            counts_rings: OnceCell::new(),
             planted,
         })
     }
@@ -185,7 +188,7 @@ impl Field {
     /// Whether a guard can be had on this machine at all.
     #[must_use]
     pub fn has(&self, guard: Guard) -> bool {
-        let groups = || {
+        let has_groups = || {
             let services = self.services.borrow();
             let server = services.get(SERVER);
             server.is_some_and(|server| server.enforces("cgroup"))
@@ -194,7 +197,13 @@ impl Field {
             Guard::Landlock(abi) => {
                 *self.landlock.get_or_init(|| landlock_abi(&self.situation)) >= abi
             }
-            Guard::Group => groups(),
+            Guard::LockedRings => *self
+                .counts_rings
+                .get_or_init(|| counts_rings(&self.situation)),
+            Guard::Group => has_groups(),
+            Guard::NamespaceOfGroups => {
+                self.situation.is_delegated && groups::are_bounded_by_namespaces()
+            }
             Guard::Undelegated => !self.situation.is_delegated,
             _ => true,
         }
@@ -246,6 +255,14 @@ impl Field {
 
 /// The name of the server with everything on.
 const SERVER: &str = "server";
+
+/// Whether this kernel counts the rings of `io_uring` as locked memory, found out without a jail. A
+/// kernel that cannot be asked is one that does.
+fn counts_rings(situation: &Situation) -> bool {
+    let words = ["io-uring-unpaid".to_owned()];
+    let verdict = bench::bare(situation, situation.job_uid(), &words);
+    !matches!(verdict, Ok(Verdict::Escaped { .. }))
+}
 
 /// The version of Landlock's interface that this kernel has, as the jail's own probe says it.
 fn landlock_abi(situation: &Situation) -> u32 {

@@ -13,6 +13,11 @@ pub enum Guard {
     Layer(Layer),
     /// Landlock, from this version of its interface on.
     Landlock(u32),
+    /// The namespace of control groups, which bounds groups of the server's user where the host says so
+    /// (`nsdelegate`, as under systemd). Groups of root's are refused before that is asked.
+    NamespaceOfGroups,
+    /// The limit of locked memory, on kernels that count the rings of `io_uring` against it.
+    LockedRings,
     /// The job's control group.
     Group,
     /// A rung of the ladder that every jail takes; to do without it is to do without a jail.
@@ -54,6 +59,8 @@ impl Guard {
         match self {
             Self::Layer(layer) => Some(layer),
             Self::Landlock(_) => Some(Layer::Landlock),
+            Self::NamespaceOfGroups => Some(Layer::CgroupNamespace),
+            Self::LockedRings => Some(Layer::Rlimits),
             _ => None,
         }
     }
@@ -80,6 +87,8 @@ impl fmt::Display for Guard {
             Self::Layer(layer) => write!(formatter, "{layer}"),
             Self::Landlock(1) => write!(formatter, "landlock"),
             Self::Landlock(abi) => write!(formatter, "landlock (ABI {abi})"),
+            Self::NamespaceOfGroups => write!(formatter, "cgroup-namespace, under nsdelegate"),
+            Self::LockedRings => write!(formatter, "rlimits, where rings count"),
             Self::Group => write!(formatter, "cgroup"),
             Self::Rung(rung) => write!(formatter, "{rung}"),
             Self::Unprivileged => write!(formatter, "being nobody"),

@@ -185,6 +185,7 @@ fn hosts() -> Vec<Payload> {
         .covers("item:cgroup writes")
         .held(Mount, ABSENT)
         .held(Landlock, REFUSED)
+        .held(Guard::NamespaceOfGroups, ABSENT)
         .held(Guard::Undelegated, REFUSED),
         payload(
             "gain-by-a-setuid-program",

@@ -52,7 +52,7 @@ fn surfaces() -> Vec<Payload> {
         payload("io-uring", goal, "io-uring")
             .covers("item:io_uring")
             .held(Seccomp, NOT_PERMITTED)
-            .held(Rlimits, "Cannot allocate memory"),
+            .held(Guard::LockedRings, "Cannot allocate memory"),
         payload("userfaultfd", goal, "userfaultfd")
             .covers("item:userfaultfd")
             .held(Seccomp, NOT_PERMITTED),

@@ -30,6 +30,7 @@ fn services() -> Vec<Payload> {
             "send-udp {udp}",
         )
         .held(Seccomp, NOT_PERMITTED)
+        .held(Guard::Landlock(10), "Permission denied")
         .held(Net, "Network is unreachable"),
         payload(
             "connect-to-an-abstract-socket",

@@ -8,6 +8,7 @@ use std::io;
 use std::ptr::from_mut;
 
 use libc::{c_int, c_long};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::{Attempt, number, stopped};
 
@@ -25,13 +26,8 @@ pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
         ["clone3-user"] => clone3(),
         ["socket", family, kind, protocol] => open_socket([family, kind, protocol]),
         ["add-key"] => call(libc::SYS_add_key, &add_key_arguments()),
-        ["io-uring"] => {
-            let parameters = [0_u8; 120];
-            call(
-                libc::SYS_io_uring_setup,
-                &[4, parameters.as_ptr().expose_provenance()],
-            )
-        }
+        ["io-uring"] => io_uring(),
+        ["io-uring-unpaid"] => io_uring_unpaid(),
         ["userfaultfd"] => call(libc::SYS_userfaultfd, &[USER_MODE_ONLY]),
         ["huge-pages"] => call(
             libc::SYS_mmap,
@@ -125,6 +121,24 @@ fn clone3() -> Attempt {
 fn open_socket(arguments: [&str; 3]) -> Attempt {
     let numbers: io::Result<Vec<_>> = arguments.into_iter().map(number).collect();
     call(libc::SYS_socket, &numbers?)
+}
+
+fn io_uring() -> Attempt {
+    let parameters = [0_u8; 120];
+    call(
+        libc::SYS_io_uring_setup,
+        &[4, parameters.as_ptr().expose_provenance()],
+    )
+}
+
+/// With no locked memory allowed; whether that counts for anything depends on the kernel.
+fn io_uring_unpaid() -> Attempt {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Memlock, none)?;
+    io_uring()
 }
 
 fn add_key_arguments() -> [usize; 5] {
