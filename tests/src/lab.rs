@@ -44,6 +44,19 @@ pub fn inside_with<F: FnOnce(&Lab)>(peer: &Peer, body: F) {
     test_inside(|| sources_with(peer), body);
 }
 
+/// As [`inside`], with the root of another release beside the target root, at [`world::OTHER_ROOT`].
+///
+/// # Panics
+/// As [`inside`].
+pub fn inside_beside<F: FnOnce(&Lab)>(other: &Path, body: F) {
+    let other_root = Some(other.to_owned());
+    let sources = || Sources {
+        other_root,
+        ..sources()
+    };
+    test_inside(sources, body);
+}
+
 #[expect(
     clippy::print_stdout,
     reason = "the outer half of the test looks for it"
@@ -124,6 +137,7 @@ fn sources() -> Sources {
         warm,
         target_root: requirement::target_root(),
         stock: requirement::stock(),
+        other_root: None,
         test,
     }
 }

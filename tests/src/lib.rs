@@ -4,8 +4,9 @@
 //! process). The body acts as [`lab::User`]s, whose [`command`]s have a clean environment and a
 //! deadline, watches [`process`]es, and waits on conditions ([`wait`]), never on the clock. [`peer`]
 //! holds the ends of a connection that our own programs would never be, [`root`] runs the real stap
-//! side by side with ours, [`requirement`] decides what may be skipped, [`system`] boots a machine
-//! with systemd, and [`trial`] is for programs that make their checks where no test can run.
+//! side by side with ours, [`staprun`] installs the real staprun for somebody who may run signed modules
+//! only, [`requirement`] decides what may be skipped, [`system`] boots a machine with systemd, and
+//! [`trial`] is for programs that make their checks where no test can run.
 #![forbid(unsafe_code)]
 
 pub mod archive;
@@ -22,6 +23,7 @@ pub mod process;
 pub mod requirement;
 pub mod root;
 pub mod server;
+pub mod staprun;
 pub mod system;
 pub mod translator;
 pub mod trial;

@@ -24,6 +24,8 @@ pub const TEST: &str = "/run/lab/test";
 pub const TARGET_ROOT: &str = "/run/lab/target-root";
 /// The stock compile server of that root's release, when there is one.
 pub const STOCK: &str = "/run/lab/stock";
+/// The root of one more release, when the caller named one.
+pub const OTHER_ROOT: &str = "/run/lab/other-root";
 /// The folder with the scripts that operators use.
 pub const DEPLOY: &str = "/run/lab/deploy";
 /// The script that boots a kernel of the target root and runs a module in it.
@@ -73,6 +75,8 @@ pub struct Sources {
     pub target_root: Option<PathBuf>,
     /// The stock server's packages, unpacked, if the tests have them.
     pub stock: Option<PathBuf>,
+    /// The root of one more release, if a test wants it.
+    pub other_root: Option<PathBuf>,
 }
 
 impl Sources {
@@ -86,13 +90,13 @@ impl Sources {
             ("LAB_DEPLOY", &self.deploy),
             ("LAB_WARM", &self.warm),
         ];
-        let root = self
-            .target_root
-            .iter()
-            .map(|root| ("LAB_TARGET_ROOT", root));
-        let stock = self.stock.iter().map(|stock| ("LAB_STOCK", stock));
-        let optional = root.chain(stock);
-        let all = required.into_iter().chain(optional);
+        let optional = [
+            ("LAB_TARGET_ROOT", &self.target_root),
+            ("LAB_STOCK", &self.stock),
+            ("LAB_OTHER_ROOT", &self.other_root),
+        ];
+        let named = optional.map(|(name, path)| Some((name, path.as_ref()?)));
+        let all = required.into_iter().chain(named.into_iter().flatten());
         all.map(|(name, path)| (name, path.clone().into_os_string()))
             .collect()
     }
@@ -111,6 +115,7 @@ impl Sources {
             warm: required("LAB_WARM")?,
             target_root: path("LAB_TARGET_ROOT"),
             stock: path("LAB_STOCK"),
+            other_root: path("LAB_OTHER_ROOT"),
         })
     }
 }
@@ -150,13 +155,15 @@ fn install(sources: &Sources) -> io::Result<()> {
     bind_file(&sources.test, Path::new(TEST))?;
     bind_directory(&sources.deploy, DEPLOY)?;
     bind_directory(&sources.warm, WARM)?;
-    if let Some(root) = &sources.target_root {
-        bind_directory(root, TARGET_ROOT)?;
-        read_only(TARGET_ROOT)?;
-    }
-    if let Some(stock) = &sources.stock {
-        bind_directory(stock, STOCK)?;
-        read_only(STOCK)?;
+    for (source, place) in [
+        (&sources.target_root, TARGET_ROOT),
+        (&sources.stock, STOCK),
+        (&sources.other_root, OTHER_ROOT),
+    ] {
+        if let Some(source) = source {
+            bind_directory(source, place)?;
+            read_only(place)?;
+        }
     }
     Ok(())
 }

@@ -46,6 +46,8 @@ mod signing;
 #[cfg(test)]
 mod standins;
 #[cfg(test)]
+mod staprun;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod stop;

@@ -33,7 +33,7 @@ fn assert_lists(user: User, database: &Path, flags: &[&str]) {
 }
 
 /// A certificate of a server that does not run: bob's, with databases elsewhere.
-fn another_certificate(lab: &Lab) -> PathBuf {
+pub(crate) fn another_certificate(lab: &Lab) -> PathBuf {
     let elsewhere = lab.bob().home().join("elsewhere");
     let start = lab.bob().command("stap-start-server");
     let start = start.env("SYSTEMTAP_DIR", &elsewhere).run();
