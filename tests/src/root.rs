@@ -194,6 +194,12 @@ impl Bare {
     }
 }
 
+/// Whether make says a line only if another compiler is still at work when one fails.
+#[must_use]
+pub fn is_said_by_chance(line: &str) -> bool {
+    line.ends_with(": *** Waiting for unfinished jobs....")
+}
+
 /// Where servers of [`serve`] keep results.
 #[must_use]
 pub fn results(user: User) -> PathBuf {

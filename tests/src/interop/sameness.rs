@@ -3,6 +3,7 @@
 
 use super::answer::Answer;
 use super::rows::{Compared, Row};
+use crate::root::is_said_by_chance;
 
 /// One thing that is not compared.
 #[derive(Debug)]
@@ -33,6 +34,11 @@ pub const EXCEPTIONS: &[Exception] = &[
         take_out: |line| {
             (!line.starts_with("Tip: /usr/share/doc/systemtap/")).then(|| line.to_owned())
         },
+    },
+    Exception {
+        what: "make's `*** Waiting for unfinished jobs....`",
+        why: "it says so if another compiler is still at work when one fails, which is chance",
+        take_out: |line| (!is_said_by_chance(line)).then(|| line.to_owned()),
     },
     Exception {
         what: "the memory and the time that a pass took",
@@ -176,6 +182,7 @@ mod tests {
                 "make: *** [/usr/src/Makefile:20: <server>/stap000000] Error 2",
             ),
             ("", "Using a compile server."),
+            ("", "make[1]: *** Waiting for unfinished jobs...."),
         ] {
             assert_eq!(left_of(bare), left_of(served));
         }
