@@ -195,7 +195,7 @@ fn thousand_jobs() -> Case {
             let first = ended_before(field, field.situation.ordinary)?;
             let words = format!("jobs of the other user went first: {first}");
             Ok(match first {
-                0 | 1 => Verdict::Contained { reason: words },
+                0..=FEW => Verdict::Contained { reason: words },
                 _ => Verdict::Escaped { how: words },
             })
         },
@@ -203,7 +203,7 @@ fn thousand_jobs() -> Case {
             let first = ended_before(field, 0)?;
             let words = format!("as the same user's: {first} jobs went first");
             Ok(match first {
-                0 | 1 => Control::Failed { why: words },
+                0..=FEW => Control::Failed { why: words },
                 _ => Control::Succeeded { how: words },
             })
         },
@@ -266,3 +266,6 @@ const ONE_SLOT: &str = "--max-threads=1";
 const FOUR_SLOTS: &str = "--max-threads=4";
 /// Below what one peer may have waiting in such a queue.
 const MANY: usize = 50;
+/// The one that runs, and those that start and end while a request that was accepted is looked for among the
+/// results and put into the queue, which takes as long as the machine is busy.
+const FEW: usize = 3;
