@@ -16,6 +16,7 @@ mod doctor;
 pub mod door;
 pub mod dry_run;
 pub mod executor;
+pub mod headroom;
 pub mod intake;
 pub mod listener;
 mod listing;

@@ -5,6 +5,8 @@
 //!
 //! A peer may have half as many jobs waiting as there are free places in the queue: nobody can fill it
 //! alone, and each further one who tries leaves two thirds of what he found.
+//!
+//! A job starts when there is a slot for it and, beside others, memory for all of them: as much as jobs took so far.
 
 mod queue;
 
@@ -13,13 +15,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stap_protocol::job::{Job, Report};
+use stap_protocol::job::{Job, Report, Usage};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::executor::{Executor, NotReady};
+use crate::headroom::Headroom;
 use crate::peer::Peer;
 
 use queue::Queue;
@@ -90,6 +93,7 @@ impl Scheduler {
     pub fn new<E: Executor>(
         executor: Arc<E>,
         bounds: Bounds,
+        headroom: Headroom,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, submissions) = mpsc::channel(SUBMISSIONS);
@@ -103,6 +107,9 @@ impl Scheduler {
             owners: HashMap::new(),
             jobs: HashMap::new(),
             typical: FIRST_GUESS,
+            headroom,
+            appetite: FIRST_APPETITE,
+            is_short: false,
             outlook,
         };
         (
@@ -156,17 +163,23 @@ struct Desk<E: Executor> {
     bounds: Bounds,
     submissions: mpsc::Receiver<Submission>,
     queue: Queue<Waiting>,
-    running: JoinSet<Option<Duration>>,
+    running: JoinSet<Option<Usage>>,
     owners: HashMap<Id, Peer>,
     jobs: HashMap<Peer, usize>,
     /// A moving average of how long jobs take.
     typical: Duration,
+    headroom: Headroom,
+    /// How many bytes a job takes: as many as the largest did, forgotten slowly.
+    appetite: u64,
+    /// Whether jobs wait for memory, so that it is said once.
+    is_short: bool,
     outlook: watch::Sender<Duration>,
 }
 
 impl<E: Executor> Desk<E> {
     async fn run(mut self, stop: CancellationToken) {
         loop {
+            let has_room = self.queue.is_empty() || self.has_room();
             // Every arm is cancel-safe; waiting for a slot again only loses a place in a line that
             // nobody else stands in.
             tokio::select! {
@@ -176,10 +189,12 @@ impl<E: Executor> Desk<E> {
                     None => return,
                 },
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
-                slot = self.executor.ready(), if !self.queue.is_empty() => match slot {
+                slot = self.executor.ready(), if has_room && !self.queue.is_empty() => match slot {
                     Ok(slot) => self.dispatch(slot),
                     Err(NotReady) => return,
                 },
+                // Others may give memory back at any time, and nobody says so.
+                () = tokio::time::sleep(SOON), if !has_room => {}
             }
         }
     }
@@ -223,6 +238,25 @@ impl<E: Executor> Desk<E> {
         }
     }
 
+    /// Whether one more job has its memory even if those that run take all of theirs only now. Where none runs, one
+    /// always may: its own limit bounds it.
+    fn has_room(&mut self) -> bool {
+        let jobs = self.running.len() as u64;
+        let needed = self.appetite.saturating_mul(jobs + 1);
+        let available = self.headroom.available().filter(|_| jobs > 0);
+        let is_short = available.is_some_and(|available| available < needed);
+        if is_short && !self.is_short {
+            tracing::warn!(
+                "jobs wait for memory: {} MiB are available, and {} jobs take up to {} MiB each; free some, or lower --max-threads",
+                available.unwrap_or_default() >> 20,
+                jobs + 1,
+                self.appetite >> 20
+            );
+        }
+        self.is_short = is_short;
+        !is_short
+    }
+
     /// When about half of the queue is done, if jobs take as long as they did.
     fn drain_time(&self) -> Duration {
         self.rounds(self.queue.len() / 2)
@@ -262,8 +296,8 @@ impl<E: Executor> Desk<E> {
                 report = executor.execute(slot, job) => report,
                 () = done.closed() => return None,
             };
-            let took = report.usage.wall;
-            done.send(report).ok().map(|()| took)
+            let usage = report.usage;
+            done.send(report).ok().map(|()| usage)
         };
         let handle = self.running.spawn(task.instrument(span));
         self.owners.insert(handle.id(), peer);
@@ -272,11 +306,11 @@ impl<E: Executor> Desk<E> {
         }
     }
 
-    fn ended(&mut self, ended: Result<(Id, Option<Duration>), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(Id, Option<Usage>), tokio::task::JoinError>) {
         let id = match ended {
-            Ok((id, took)) => {
-                if let Some(took) = took {
-                    self.typical = (self.typical * 7 + took) / 8;
+            Ok((id, usage)) => {
+                if let Some(usage) = usage {
+                    self.learn(usage);
                 }
                 id
             }
@@ -287,6 +321,13 @@ impl<E: Executor> Desk<E> {
             self.release(peer);
         }
         self.look_out();
+    }
+
+    fn learn(&mut self, usage: Usage) {
+        self.typical = (self.typical * 7 + usage.wall) / 8;
+        // Where no host can tell, the first guess stays.
+        let peak = usage.peak_memory.unwrap_or(self.appetite);
+        self.appetite = peak.max(self.appetite / 8 * 7 + peak / 8);
     }
 
     fn release(&mut self, peer: Peer) {
@@ -303,6 +344,8 @@ impl<E: Executor> Desk<E> {
 const SUBMISSIONS: usize = 16;
 /// How long a compile takes before one was seen.
 const FIRST_GUESS: Duration = Duration::from_secs(4);
+/// What a compile of a large script takes at its peak; most take less.
+const FIRST_APPETITE: u64 = 340 << 20;
 /// Bounds of what a refused client is told.
 const SOON: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(120);

@@ -26,6 +26,7 @@ use crate::Clock;
 use crate::announcer::{Announced, Announcer, Host};
 use crate::database::{Credentials, Database};
 use crate::door::DoorLog;
+use crate::headroom::Headroom;
 use crate::listener::{Bound, accept};
 use crate::memory::Memory;
 use crate::peer::{Owners, Peer};
@@ -68,6 +69,8 @@ pub struct Prepared {
     pub bound: Bound,
     /// Tells the users of this host apart, if it can.
     pub owners: Option<Owners>,
+    /// Tells how much memory is left for jobs.
+    pub headroom: Headroom,
     /// How many connections this process has descriptors for.
     pub most_connections: usize,
     /// The worker.
@@ -163,6 +166,7 @@ impl House {
             prepared.worker,
             prepared.slots,
             bounds(&admission, connections, prepared.slots),
+            prepared.headroom,
             prepared.keeping,
             &release_worker,
             &worker_gone,

@@ -16,6 +16,7 @@ use stap_store::Shelf;
 use crate::confine::{Account, confine};
 use crate::console::Console;
 use crate::database::{Credentials, CredentialsError, Database};
+use crate::headroom::Headroom;
 use crate::listener::Bound;
 use crate::log;
 use crate::options::Options;
@@ -78,7 +79,7 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
     // All names of the command line are resolved, and a server that goes on must not keep the file
     // system busy in which it happened to be started.
     std::env::set_current_dir("/").map_err(Failure::WorkingDirectory)?;
-    let owners = owners();
+    let (owners, headroom) = (owners(), headroom());
     let most_connections = most_connections(&policy);
     give_up_rights(account.as_ref(), &database, &keeping)?;
     Ok(Prepared {
@@ -93,6 +94,7 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
         credentials,
         bound,
         owners,
+        headroom,
         most_connections,
         worker,
         machine_owner_keys: fingerprints(&signer.keys),
@@ -113,6 +115,16 @@ fn owners() -> Option<Owners> {
         ),
     }
     opened.ok()
+}
+
+/// Nor could it open this.
+fn headroom() -> Headroom {
+    Headroom::open().unwrap_or_else(|error| {
+        tracing::warn!(
+            "jobs start whether there is memory for them or not: {error}; mount /proc as a whole"
+        );
+        Headroom::unknown()
+    })
 }
 
 /// As many connections as the policy wants and this process has descriptors for. It may take all that

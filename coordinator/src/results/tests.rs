@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::executor::{Executor, NotReady};
+use crate::headroom::Headroom;
 use crate::scheduler;
 
 /// Runs jobs until the test lets them end as it says, and tells of each.
@@ -130,7 +131,12 @@ impl Play {
             per_peer: rules.per_peer,
             slots: NonZeroUsize::MIN,
         };
-        let (scheduler, desk) = Scheduler::new(Arc::clone(&stage), bounds, stop.clone());
+        let (scheduler, desk) = Scheduler::new(
+            Arc::clone(&stage),
+            bounds,
+            Headroom::unknown(),
+            stop.clone(),
+        );
         let (witness, mut questions) = Witness::new();
         let seen = Arc::new(Mutex::new(Ok(TargetIdentity([1; 32]))));
         let tasks = TaskTracker::new();

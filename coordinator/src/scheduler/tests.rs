@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use stap_protocol::job::{Outcome, Usage};
+use stap_protocol::job::Outcome;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::*;
@@ -12,7 +13,7 @@ use super::*;
 struct Stage {
     slots: Arc<Semaphore>,
     end: Semaphore,
-    took: Mutex<Duration>,
+    took: Mutex<Usage>,
     events: mpsc::Sender<String>,
 }
 
@@ -52,10 +53,7 @@ impl Executor for Stage {
             stderr: Vec::new(),
             files: Vec::new(),
             private_directories: Vec::new(),
-            usage: Usage {
-                wall: *self.took.lock().unwrap(),
-                ..Usage::default()
-            },
+            usage: *self.took.lock().unwrap(),
             is_whole: true,
         }
     }
@@ -88,6 +86,10 @@ struct Play {
 }
 
 fn play(slots: usize, bounds: Bounds) -> Play {
+    play_with(slots, bounds, Headroom::unknown())
+}
+
+fn play_with(slots: usize, bounds: Bounds, headroom: Headroom) -> Play {
     let (sender, events) = mpsc::channel(64);
     let stage = Arc::new(Stage {
         slots: Arc::new(Semaphore::new(slots)),
@@ -96,7 +98,7 @@ fn play(slots: usize, bounds: Bounds) -> Play {
         events: sender,
     });
     let stop = CancellationToken::new();
-    let (scheduler, task) = Scheduler::new(Arc::clone(&stage), bounds, stop.clone());
+    let (scheduler, task) = Scheduler::new(Arc::clone(&stage), bounds, headroom, stop.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(task);
     Play {
@@ -214,7 +216,7 @@ async fn the_time_to_come_back_grows_with_the_queue_and_with_how_long_jobs_take(
     }
     assert_eq!(told, [FIRST_GUESS, FIRST_GUESS * 2, FIRST_GUESS * 3]);
     assert_eq!(play.event().await, "started x");
-    *play.stage.took.lock().unwrap() = Duration::from_secs(3600);
+    play.stage.took.lock().unwrap().wall = Duration::from_secs(3600);
     play.stage.end.add_permits(1);
     assert_eq!(play.event().await, "started x");
     assert_eq!(play.scheduler.outlook(), LATE, "it has a bound");
@@ -258,4 +260,60 @@ async fn stopping_ends_every_ticket() {
             .unwrap_err(),
         Refusal::Stopped
     );
+}
+
+/// Memory that a test gives and takes.
+#[derive(Clone, Debug, Default)]
+struct Free(Arc<AtomicU64>);
+
+impl Free {
+    fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+
+    fn headroom(&self) -> Headroom {
+        let free = self.clone();
+        Headroom::told_by(move || Some(free.0.load(Ordering::Relaxed)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_beside_others_waits_for_memory_and_the_first_does_not() {
+    let free = Free::default();
+    let mut play = play_with(4, bounds(8, 8), free.headroom());
+    let mut tickets = Vec::new();
+    for name in ["1", "2", "3"] {
+        tickets.push(play.scheduler.submit(peer(1), job(name)).await.unwrap());
+    }
+    assert_eq!(play.event().await, "started 1");
+    // Enough for the second only, which must not count on what the first has not taken yet.
+    free.set(FIRST_APPETITE * 3 - 1);
+    assert_eq!(play.event().await, "started 2");
+    tokio::time::sleep(LATE).await;
+    assert!(play.events.get_mut().unwrap().try_recv().is_err());
+    free.set(FIRST_APPETITE * 3);
+    assert_eq!(play.event().await, "started 3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_makes_room_and_shows_what_jobs_take() {
+    let free = Free::default();
+    free.set(FIRST_APPETITE * 2);
+    let mut play = play_with(4, bounds(8, 8), free.headroom());
+    play.stage.took.lock().unwrap().peak_memory = Some(FIRST_APPETITE * 4);
+    let mut tickets = Vec::new();
+    for name in ["1", "2", "3", "4"] {
+        tickets.push(play.scheduler.submit(peer(1), job(name)).await.unwrap());
+    }
+    assert_eq!(play.event().await, "started 1");
+    assert_eq!(play.event().await, "started 2");
+    play.stage.end.add_permits(1);
+    tokio::time::sleep(LATE).await;
+    let early = play.events.get_mut().unwrap().try_recv();
+    assert!(
+        early.is_err(),
+        "they take four times as much as was thought"
+    );
+    play.stage.end.add_permits(1);
+    assert_eq!(play.event().await, "started 3", "alone, one always may");
 }

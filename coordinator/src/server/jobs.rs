@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Catalogue;
+use crate::headroom::Headroom;
 use crate::results::{Keeping, Results};
 use crate::scheduler::{Bounds, Scheduler};
 use crate::worker::{LocalWorker, Program, Spawned, relay};
@@ -30,6 +31,7 @@ impl Jobs {
         worker: Spawned,
         slots: NonZeroUsize,
         bounds: Bounds,
+        headroom: Headroom,
         keeping: Keeping,
         release: &CancellationToken,
         gone: &CancellationToken,
@@ -44,7 +46,7 @@ impl Jobs {
             .context("connecting to the worker")?;
         spawn_worker_tasks(tasks, link, stderr, release, gone);
         let witness = worker.witness();
-        let (scheduler, desk) = Scheduler::new(Arc::new(worker), bounds, release.clone());
+        let (scheduler, desk) = Scheduler::new(Arc::new(worker), bounds, headroom, release.clone());
         tasks.spawn(desk);
         let catalogue = Catalogue::new(readiness.targets);
         let results = Results::new(scheduler.clone(), witness, keeping, tasks.clone());
