@@ -42,7 +42,7 @@ use crate::signing::{self, Surety};
 use crate::worker::{Program, Spawned};
 
 use certificate::Certificate;
-use jobs::Jobs;
+use jobs::{Jobs, Terms};
 
 /// All that a server needs, gathered while the process still had one thread and all its rights.
 #[derive(Debug)]
@@ -150,37 +150,42 @@ struct House {
 
 impl House {
     fn open(prepared: Prepared) -> anyhow::Result<Self> {
-        let address = prepared.bound.address();
         let tasks = TaskTracker::new();
         let [closing, stop, release_worker, worker_gone] =
             std::array::from_fn(|_| CancellationToken::new());
         let admission = *prepared.policy.policy.admission();
         let connections = count(admission.connections.get()).min(prepared.most_connections);
-        let Jobs {
-            process,
-            catalogue,
-            scheduler,
-            results,
-        } = Jobs::start(
+        let terms = Terms {
+            bounds: bounds(&admission, connections, prepared.slots),
+            headroom: prepared.headroom,
+            keeping: prepared.keeping,
+        };
+        let jobs = Jobs::start(
             &tasks,
             prepared.worker,
-            prepared.slots,
-            bounds(&admission, connections, prepared.slots),
-            prepared.headroom,
-            prepared.keeping,
+            terms,
             &release_worker,
             &worker_gone,
         )?;
         let (acceptor, watched) = watch::channel(prepared.credentials.acceptor.clone());
+        let certificate = Certificate {
+            database: prepared.database,
+            credentials: prepared.credentials,
+            acceptor,
+            clock: prepared.clock,
+            options: prepared.options,
+            machine_owner_keys: prepared.machine_owner_keys,
+            not_before: None,
+        };
         let (signing, signer, keys) = signer::start(&tasks, prepared.signer, &release_worker)?;
         let sessions = Sessions {
             acceptor: watched,
             deadlines: deadlines(&admission),
             limits: prepared.limits,
             policy: prepared.policy.policy,
-            catalogue,
-            scheduler,
-            results,
+            catalogue: jobs.catalogue,
+            scheduler: jobs.scheduler,
+            results: jobs.results,
             signer,
             surety: prepared.surety,
             ids: RequestIds::default(),
@@ -191,8 +196,7 @@ impl House {
             stop: stop.clone(),
         };
         spawn_door_log(&tasks, Arc::clone(&sessions.door), release_worker.clone());
-        let listener = prepared.bound.listen().context("listening for clients")?;
-        tracing::info!("Using network address {address}");
+        let listener = listen(prepared.bound)?;
         Ok(Self {
             listener,
             owners: prepared.owners,
@@ -205,16 +209,8 @@ impl House {
             stop,
             release_worker,
             worker_gone,
-            processes: [process, signing],
-            certificate: Certificate {
-                database: prepared.database,
-                credentials: prepared.credentials,
-                acceptor,
-                clock: prepared.clock,
-                options: prepared.options,
-                machine_owner_keys: prepared.machine_owner_keys,
-                not_before: None,
-            },
+            processes: [jobs.process, signing],
+            certificate,
             keys,
             host: prepared
                 .advertise
@@ -338,6 +334,14 @@ impl House {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Whoever reads the log learns the port from this line.
+fn listen(bound: Bound) -> anyhow::Result<TcpListener> {
+    let address = bound.address();
+    let listener = bound.listen().context("listening for clients")?;
+    tracing::info!("Using network address {address}");
+    Ok(listener)
 }
 
 /// What was not told when the server stops is told then.

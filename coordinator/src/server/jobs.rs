@@ -1,7 +1,6 @@
 //! Everything between an accepted request and the worker.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -23,16 +22,20 @@ pub(super) struct Jobs {
     pub(super) results: Results,
 }
 
+/// What jobs may have.
+pub(super) struct Terms {
+    pub(super) bounds: Bounds,
+    pub(super) headroom: Headroom,
+    pub(super) keeping: Keeping,
+}
+
 impl Jobs {
     /// Connects to the worker, and starts the tasks between it and the sessions. `release` ends them;
     /// `gone` hears when the worker ends by itself.
     pub(super) fn start(
         tasks: &TaskTracker,
         worker: Spawned,
-        slots: NonZeroUsize,
-        bounds: Bounds,
-        headroom: Headroom,
-        keeping: Keeping,
+        terms: Terms,
         release: &CancellationToken,
         gone: &CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -42,7 +45,12 @@ impl Jobs {
             stderr,
             readiness,
         } = worker;
-        let (worker, link) = LocalWorker::connect(socket, slots, release.clone())
+        let Terms {
+            bounds,
+            headroom,
+            keeping,
+        } = terms;
+        let (worker, link) = LocalWorker::connect(socket, bounds.slots, release.clone())
             .context("connecting to the worker")?;
         spawn_worker_tasks(tasks, link, stderr, release, gone);
         let witness = worker.witness();
