@@ -1,4 +1,4 @@
-//! systemd: what a unit takes away that the jail is made of.
+//! systemd: what a unit takes away that jails are made of, or that targets are found by.
 //!
 //! A doctor that is called from a shell is not in the unit, so the unit's own files are read, too.
 
@@ -29,17 +29,20 @@ pub(super) fn findings() -> Vec<Finding> {
 fn of_unit(text: &str) -> Finding {
     let breaking = breaking(text);
     if breaking.is_empty() {
-        return Finding::ok(UNIT, "it takes nothing away that the jail is made of");
+        return Finding::ok(UNIT, "it takes nothing away that the service needs");
     }
     Finding::new(
         UNIT,
         State::Bad,
-        format!("it breaks the jail: {}", breaking.join(" ")),
+        format!(
+            "it takes away what the service needs: {}",
+            breaking.join(" ")
+        ),
         format!("remove that (systemctl edit {UNIT}), then systemctl daemon-reload and restart"),
     )
 }
 
-/// Settings that break the jail, as they are written. A later setting of the same name replaces an
+/// Settings that break the service, as they are written. A later setting of the same name replaces an
 /// earlier one.
 fn breaking(text: &str) -> Vec<String> {
     let settings = text.lines().filter_map(|line| line.trim().split_once('='));
@@ -113,10 +116,12 @@ const DIRECTORIES: [&str; 5] = [
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 ];
-const BREAKING: [&str; 7] = [
+/// All of them take something from the jail, but for the one of modules, which hides where kernels are found.
+const BREAKING: [&str; 8] = [
     "RestrictNamespaces",
     "RestrictSUIDSGID",
     "ProtectHostname",
+    "ProtectKernelModules",
     "ProtectKernelTunables",
     "ProtectKernelLogs",
     "ProtectControlGroups",

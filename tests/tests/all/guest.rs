@@ -129,13 +129,13 @@ fn groups_of_the_unified_hierarchy_limit_and_kill_for_root_and_for_an_ordinary_u
 /// is for `tests/run --full`.
 #[test]
 fn the_unit_serves_under_systemd_and_leaves_nothing() {
-    holds_in_a_system("service", 7);
+    holds_in_a_system("service", 8);
 }
 
 #[test]
 #[ignore = "it takes minutes: tests/run --full"]
 fn the_unit_survives_what_befalls_it() {
-    holds_in_a_system("service-in-full", 13);
+    holds_in_a_system("service-in-full", 14);
 }
 
 #[test]

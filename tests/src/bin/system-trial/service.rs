@@ -48,6 +48,7 @@ fn start(results: &mut Results) -> anyhow::Result<Remains> {
         "it runs as its account, in the subgroup, without any privilege",
         identity,
     );
+    results.check("it sees the kernels of this host", kernels);
     results.check("every layer is in force", layers);
     results.check("another user finds it", found);
     results.check("another user's request is served", served);
@@ -97,6 +98,16 @@ fn identity() -> anyhow::Result<()> {
             process.name
         );
     }
+    Ok(())
+}
+
+/// Targets are found there, and systemd has options that hide them.
+fn kernels() -> anyhow::Result<()> {
+    let own = stap_tests::lab::list(Path::new(MODULES));
+    ensure!(!own.is_empty(), "this host has no kernel");
+    let seen = format!("/proc/{}/root{MODULES}", UNIT.main_pid()?);
+    let seen = stap_tests::lab::list(Path::new(&seen));
+    ensure!(seen == own, "it sees {seen:?} of {own:?}");
     Ok(())
 }
 
@@ -321,6 +332,8 @@ fn uninstall() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where the kernels of a host are.
+const MODULES: &str = "/usr/lib/modules";
 /// All layers of the jail and the control group.
 const LAYERS: usize = 15;
 /// What systemd says of the unit; see the operator's manual.
