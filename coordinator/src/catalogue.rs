@@ -2,7 +2,7 @@
 
 use stap_protocol::job::Target;
 use stap_protocol::request::SysInfo;
-use stap_protocol::target::TargetName;
+use stap_protocol::target::{TargetName, TargetPattern};
 
 /// All targets, sorted by name.
 #[derive(Clone, Debug)]
@@ -30,6 +30,34 @@ impl Catalogue {
         self.targets.iter().find(|target| wanted.is(&target.name))
     }
 
+    /// The targets that patterns mean, each once: pattern by pattern, and by name within one.
+    ///
+    /// # Errors
+    /// When there is nothing that some of them mean.
+    pub fn choose(&self, patterns: &[TargetPattern]) -> Result<Vec<Chosen<'_>>, NothingFits> {
+        let mut chosen: Vec<Chosen<'_>> = Vec::new();
+        let mut in_vain = Vec::new();
+        for pattern in patterns {
+            let fitting = self.targets.iter();
+            let mut meant: Vec<_> = fitting
+                .filter(|target| pattern.matches(&target.name))
+                .map(Chosen::Served)
+                .collect();
+            if meant.is_empty() {
+                match pattern.single().and_then(complete) {
+                    Some(missing) => meant.push(Chosen::Missing(missing)),
+                    None => in_vain.push(pattern.to_string()),
+                }
+            }
+            meant.retain(|one| chosen.iter().all(|other| other.name() != one.name()));
+            chosen.extend(meant);
+        }
+        match in_vain.is_empty() {
+            true => Ok(chosen),
+            false => Err(NothingFits(in_vain)),
+        }
+    }
+
     /// The targets that resemble what a client wanted, best first: of the same architecture, then
     /// with the longest common beginning.
     #[must_use]
@@ -49,6 +77,35 @@ impl Catalogue {
         names.truncate(MOST_SUGGESTIONS);
         names
     }
+}
+
+/// One of the targets that a request for several names.
+#[derive(Clone, Debug)]
+pub enum Chosen<'a> {
+    /// One that is there.
+    Served(&'a Target),
+    /// One that was named in full and is not.
+    Missing(TargetName),
+}
+
+impl Chosen<'_> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &TargetName {
+        match self {
+            Self::Served(target) => &target.name,
+            Self::Missing(name) => name,
+        }
+    }
+}
+
+/// Patterns for which there is no target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NothingFits(pub Vec<String>);
+
+fn complete(SysInfo { release, arch }: SysInfo) -> Option<TargetName> {
+    let arch = arch?;
+    Some(TargetName { release, arch })
 }
 
 /// A refusal is one line; a server can have hundreds of targets.
@@ -102,6 +159,38 @@ mod tests {
             Some("/srv/a")
         );
         assert!(catalogue.find(&wanted("sysinfo: 6.1.0 x86_64")).is_none());
+    }
+
+    fn chosen(patterns: &[&str]) -> Result<Vec<String>, NothingFits> {
+        let patterns: Vec<_> = patterns.iter().map(|text| text.parse().unwrap()).collect();
+        let catalogue = catalogue();
+        let chosen = catalogue.choose(&patterns)?;
+        let shown = |one: &Chosen<'_>| match one {
+            Chosen::Served(target) => target.name.to_string(),
+            Chosen::Missing(name) => format!("no {name}"),
+        };
+        Ok(chosen.iter().map(shown).collect())
+    }
+
+    #[test]
+    fn patterns_choose_each_target_once_in_the_order_of_the_request() {
+        let all = chosen(&["7*:*", "6.1.0-9:arm64", "*:*"]).unwrap();
+        assert_eq!(
+            all,
+            ["7.2.12-cloud x86_64", "6.1.0-9 arm64", "6.1.0-9 x86_64"]
+        );
+        let any = chosen(&["6.1.0-9"]).unwrap();
+        assert_eq!(any, ["6.1.0-9 arm64", "6.1.0-9 x86_64"]);
+    }
+
+    #[test]
+    fn a_name_without_a_target_is_kept_and_a_pattern_without_one_is_not() {
+        let missing = chosen(&["5.4:x86_64", "7*", "5.4:x86_64"]).unwrap();
+        assert_eq!(missing, ["no 5.4 x86_64", "7.2.12-cloud x86_64"]);
+        assert_eq!(
+            chosen(&["5*", "7*", "5.4"]),
+            Err(NothingFits(vec!["5*".to_owned(), "5.4".to_owned()]))
+        );
     }
 
     #[test]

@@ -8,9 +8,9 @@ mod options;
 pub(crate) use self::options::stands_for_script;
 
 use stap_policy::Policy;
-use stap_protocol::job::Job;
+use stap_protocol::job::{Job, Target};
 use stap_protocol::options::{CommandLine, Item, parse};
-use stap_protocol::request::{Parts, Request};
+use stap_protocol::request::{Parts, Request, SysInfo};
 use stap_protocol::signing::messages::Keys;
 use stap_protocol::target::TargetName;
 use stap_protocol::version::ProtocolVersion;
@@ -43,7 +43,27 @@ pub struct Client {
     pub notices: Vec<String>,
 }
 
-/// Judges a request.
+/// The target that a request for one target means.
+///
+/// # Errors
+/// When there is none.
+pub fn meant<'a>(request: &Request, catalogue: &'a Catalogue) -> Result<&'a Target, Refusal> {
+    let wanted = &request.target;
+    catalogue
+        .find(wanted)
+        .ok_or_else(|| unknown(wanted, catalogue))
+}
+
+/// The refusal of a target that is not served.
+pub(crate) fn unknown(wanted: &SysInfo, catalogue: &Catalogue) -> Refusal {
+    let nearest = catalogue.nearest(wanted).into_iter();
+    Refusal::Target {
+        wanted: wanted.to_string(),
+        nearest: nearest.map(ToString::to_string).collect(),
+    }
+}
+
+/// Judges a request for one target.
 ///
 /// # Errors
 /// Why it is not served.
@@ -55,24 +75,33 @@ pub fn admit(
     surety: &Surety,
     keys: &Keys,
 ) -> Result<Accepted, Refusal> {
+    let target = meant(&request, catalogue)?;
+    accept(request, target, id, policy, surety, keys)
+}
+
+/// Judges a request when it is known for which target.
+///
+/// # Errors
+/// Why it is not served.
+pub fn accept(
+    request: Request,
+    target: &Target,
+    id: RequestId,
+    policy: &Policy,
+    surety: &Surety,
+    keys: &Keys,
+) -> Result<Accepted, Refusal> {
     let Parts {
         version,
-        target: wanted,
         arguments,
         files,
         locale,
         machine_owner_keys,
         wants_origin,
         notices,
+        target: _,
+        targets: _,
     } = request.into_parts();
-    let target = catalogue.find(&wanted).ok_or_else(|| Refusal::Target {
-        wanted: wanted.to_string(),
-        nearest: catalogue
-            .nearest(&wanted)
-            .into_iter()
-            .map(ToString::to_string)
-            .collect(),
-    })?;
     let bounds = policy.request();
     at_most("arguments", arguments.len(), bounds.arguments.get(), policy)?;
     at_most("files", files.len(), bounds.files.get(), policy)?;
@@ -148,7 +177,12 @@ fn script(line: &CommandLine) -> Option<&[u8]> {
     line.operands().next().filter(|_| !given_otherwise)
 }
 
-fn at_most(what: &'static str, count: usize, limit: u64, policy: &Policy) -> Result<(), Refusal> {
+pub(crate) fn at_most(
+    what: &'static str,
+    count: usize,
+    limit: u64,
+    policy: &Policy,
+) -> Result<(), Refusal> {
     if u64::try_from(count).is_ok_and(|count| count <= limit) {
         return Ok(());
     }

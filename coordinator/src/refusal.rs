@@ -26,13 +26,27 @@ pub enum Refusal {
         /// What there is instead.
         nearest: Vec<String>,
     },
+    /// Patterns of target names, and no target for them.
+    #[error("this server has no target that is called {}", patterns.join(" or "))]
+    NothingFits {
+        /// As the client wrote them.
+        patterns: Vec<String>,
+        /// What there is instead.
+        served: Vec<String>,
+    },
+    /// One of several results for which the reply has no room.
+    #[error("the results for all targets of this request are together more than {limit} MiB")]
+    TooMuchTogether {
+        /// What a reply may hold.
+        limit: u64,
+    },
     /// The arguments are not a command line of stap.
     #[error("{0}")]
     Grammar(#[from] OptionError),
     /// More of something than the policy allows.
     #[error("the request has {count} {what}; this server's policy '{class}' allows {limit}")]
     TooMany {
-        /// Arguments or files.
+        /// Arguments, files or targets.
         what: &'static str,
         /// How many there are.
         count: usize,
@@ -159,6 +173,8 @@ impl Refusal {
                  the headers of your kernel.",
                 nearest.join(", ")
             ),
+            Self::NothingFits { served, .. } => format!("It builds for {}.", served.join(", ")),
+            Self::TooMuchTogether { .. } => "Ask for this target by itself.".to_owned(),
             Self::Grammar(_) | Self::UnknownOption(_) => "Try '--help' for more information.".to_owned(),
             Self::TooMany { .. } => "Send less, or ask the operator for another policy.".to_owned(),
             Self::ForbiddenOption { .. } => "Leave it out, or run stap on your own machine.".to_owned(),

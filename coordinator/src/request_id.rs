@@ -4,11 +4,23 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// `<start>-<number>`, for example `3fa2c1-17`.
+/// `<start>-<number>`, for example `3fa2c1-17`; of one of several targets `3fa2c1-17.2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId {
     start: u64,
     number: u64,
+    part: Option<usize>,
+}
+
+impl RequestId {
+    /// The name of a part of the request.
+    #[must_use]
+    pub fn part(self, part: usize) -> Self {
+        Self {
+            part: Some(part),
+            ..self
+        }
+    }
 }
 
 /// Gives out ids that no earlier start of the server has given out, as far as chance goes.
@@ -34,13 +46,18 @@ impl RequestIds {
         RequestId {
             start: self.start,
             number: self.last.fetch_add(1, Ordering::Relaxed) + 1,
+            part: None,
         }
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:06x}-{}", self.start, self.number)
+        write!(formatter, "{:06x}-{}", self.start, self.number)?;
+        match self.part {
+            Some(part) => write!(formatter, ".{part}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -32,6 +32,7 @@ use queue::Queue;
 pub struct Scheduler {
     submissions: mpsc::Sender<Submission>,
     outlook: watch::Receiver<Duration>,
+    slots: NonZeroUsize,
 }
 
 /// How many jobs may wait, and how many of them may be one peer's.
@@ -116,9 +117,16 @@ impl Scheduler {
             Self {
                 submissions: sender,
                 outlook: watched,
+                slots: bounds.slots,
             },
             desk.run(stop),
         )
+    }
+
+    /// How many jobs can run at the same time.
+    #[must_use]
+    pub fn slots(&self) -> NonZeroUsize {
+        self.slots
     }
 
     /// In what time a job of somebody who has several will probably have ended.

@@ -3,16 +3,20 @@
 //! Whatever goes wrong after the handshake, the client gets a reply that says so, and the log gets
 //! one line with the same request id.
 
+mod account;
+mod several;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use stap_policy::Policy;
-use stap_protocol::job::{Job, Outcome, Report};
-use stap_protocol::reply::Reply;
+use stap_protocol::job::{Job, Report, Target};
+use stap_protocol::reply::{self, Replies, Reply};
 use stap_protocol::request::{DecodeError, Limits, MachineOwnerKeys, Request};
 use stap_protocol::signing::messages::Keys;
+use stap_protocol::target::TargetName;
 use stap_transport::Deadlines;
 use stap_transport::server::{Acceptor, Received, ServerStream, TransportError};
 use tokio::net::TcpStream;
@@ -22,16 +26,18 @@ use tracing::{Instrument as _, info_span};
 
 use crate::catalogue::Catalogue;
 use crate::door::{DoorLog, Event, Visitor};
-use crate::intake::{Accepted, admit};
+use crate::intake::{Accepted, Client, accept, meant};
 use crate::memory::{Holding, Memory};
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::reply::compose;
 use crate::request_id::{RequestId, RequestIds};
-use crate::results::{Found, Origin, Results};
-use crate::scheduler::{Refusal as NoRoom, Scheduler};
+use crate::results::{Found, Results};
+use crate::scheduler::Scheduler;
 use crate::seats::Seat;
 use crate::signing::{Signature, Signer, Surety};
+
+use self::account::{no_room, note_end, shortened, size, weight};
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -117,12 +123,14 @@ impl Sessions {
         let reply = match request {
             Ok(None) => return farewell(stream).await,
             Err(None) => return,
-            Err(Some(refusal)) => self.refuse(&refusal, client),
+            Err(Some(refusal)) => Outgoing::One(self.refuse(&refusal, client, client.id)),
             Ok(Some(package)) => {
                 client.seat.delivered();
                 tokio::select! {
                     reply = self.answer(package, client, &mut room) => {
-                        reply.unwrap_or_else(|refusal| self.refuse(&refusal, client))
+                        reply.unwrap_or_else(|refusal| {
+                            Outgoing::One(self.refuse(&refusal, client, client.id))
+                        })
                     }
                     () = stream.gone() => {
                         let reason = "the client left before its answer; its job is cancelled";
@@ -168,25 +176,47 @@ impl Sessions {
     async fn answer(
         &self,
         package: Vec<u8>,
-        connected: &Connected,
+        client: &Connected,
         room: &mut Holding,
-    ) -> Result<Reply, Refusal> {
-        let Connected { visitor, id, seat } = connected;
-        let peer = seat.peer();
+    ) -> Result<Outgoing, Refusal> {
+        let seat = &client.seat;
         if seat.crowded() {
+            let peer = seat.peer();
             return Err(self.busy(format!("all connections that {peer} may have are at work")));
         }
         let request = self.unpack(package, seat).await?;
         room.set(size(&request))
             .map_err(|full| self.busy(full.to_string()))?;
         let keys = self.keys_for(&request).await?;
-        let (policy, catalogue) = (&self.policy, &self.catalogue);
+        if !request.targets.is_empty() {
+            let replies = self.several(&request, &keys, client, room).await;
+            return Ok(Outgoing::Several(replies));
+        }
+        let target = meant(&request, &self.catalogue)?;
+        let built = self
+            .build(request, target, client.id, &keys, client)
+            .await?;
+        room.set(weight(&built.report))
+            .map_err(|full| self.busy(full.to_string()))?;
+        Ok(Outgoing::One(built.reply()))
+    }
+
+    /// Does what one request is, for one target.
+    async fn build<'a>(
+        &self,
+        request: Request,
+        target: &'a Target,
+        id: RequestId,
+        keys: &Keys,
+        connected: &Connected,
+    ) -> Result<Built<'a>, Refusal> {
+        let (visitor, peer) = (&connected.visitor, connected.seat.peer());
         let Accepted {
             job,
             record,
             client,
-        } = admit(request, *id, policy, catalogue, &self.surety, &keys)?;
-        let target = job.target.clone();
+        } = accept(request, target, id, &self.policy, &self.surety, keys)?;
+        let target = &target.name;
         let has_lines = self.door.tell(peer, Event::Served, || {
             tracing::info!(address = %visitor, %target, arguments = job.arguments.len(), files = job.files.len(), "request accepted");
         });
@@ -202,16 +232,14 @@ impl Sessions {
             }
             None => Signature::NotNeeded,
         };
-        room.set(weight(&report))
-            .map_err(|full| self.busy(full.to_string()))?;
-        Ok(compose(
+        Ok(Built {
             report,
-            &client,
-            &target,
-            &signature,
-            origin.of_reply(),
-            *id,
-        ))
+            client,
+            target,
+            signature,
+            origin: origin.of_reply(),
+            id,
+        })
     }
 
     /// The machine owner keys of this moment, for a request that asks for one.
@@ -248,7 +276,7 @@ impl Sessions {
     }
 
     /// Compressing a reply burns a processor, too.
-    async fn send(&self, stream: Stream, reply: Reply, client: &Connected) {
+    async fn send(&self, stream: Stream, reply: Outgoing, client: &Connected) {
         let package = tokio::task::spawn_blocking(move || reply.encode())
             .await
             .expect("encoding does not panic");
@@ -269,12 +297,12 @@ impl Sessions {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal, client: &Connected) -> Reply {
+    fn refuse(&self, refusal: &Refusal, client: &Connected, id: RequestId) -> Reply {
         let address = client.visitor;
         self.door.tell(client.seat.peer(), Event::Refused, || {
             tracing::info!(%address, "request refused: {}", shortened(&refusal.to_string()));
         });
-        refusal.reply(client.id)
+        refusal.reply(id)
     }
 
     fn note_eviction(&self, client: &Connected) {
@@ -298,6 +326,47 @@ struct Connected {
     seat: Seat,
 }
 
+/// What a client is sent.
+#[derive(Debug)]
+enum Outgoing {
+    One(Reply),
+    Several(Replies),
+}
+
+impl Outgoing {
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::One(reply) => reply.encode(),
+            Self::Several(replies) => replies.encode(),
+        }
+    }
+}
+
+/// What a job gave, signed, and what its reply has to take into account.
+#[derive(Debug)]
+struct Built<'a> {
+    report: Report,
+    client: Client,
+    target: &'a TargetName,
+    signature: Signature,
+    origin: reply::Origin,
+    id: RequestId,
+}
+
+impl Built<'_> {
+    fn reply(self) -> Reply {
+        let Self {
+            report,
+            client,
+            target,
+            signature,
+            origin,
+            id,
+        } = self;
+        compose(report, &client, target, &signature, origin, id)
+    }
+}
+
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
         match error {
@@ -309,87 +378,6 @@ impl From<DecodeError> for Refusal {
     }
 }
 
-fn no_room(refusal: NoRoom, peer: Peer) -> Refusal {
-    match refusal {
-        NoRoom::QueueFull { retry } => Refusal::Busy {
-            why: "its queue is full".to_owned(),
-            retry,
-        },
-        NoRoom::PeerBusy { jobs, retry } => Refusal::Busy {
-            why: format!("it works on {jobs} requests of {peer} already"),
-            retry,
-        },
-        NoRoom::ShareUsed { waiting, retry } => Refusal::Busy {
-            why: format!(
-                "{waiting} requests of {peer} wait already, and the rest of its queue is for others"
-            ),
-            retry,
-        },
-        NoRoom::Stopped => Refusal::Stopping,
-    }
-}
-
-/// What a request keeps in memory.
-fn size(request: &Request) -> u64 {
-    let files = request.files.iter().map(|file| file.content.len());
-    let arguments = request.arguments.iter().map(Vec::len);
-    let bytes: usize = files.chain(arguments).map(|bytes| bytes + OVERHEAD).sum();
-    (bytes + OVERHEAD) as u64
-}
-
-/// What a report, and then the reply that is made of it, keeps in memory.
-fn weight(report: &Report) -> u64 {
-    let files = report.files.iter().map(|file| file.content.len());
-    let texts = [report.stdout.len(), report.stderr.len()];
-    let bytes: usize = files.chain(texts).map(|bytes| bytes + OVERHEAD).sum();
-    bytes as u64
-}
-
-/// What a client is told in full is only begun in the log.
-fn shortened(reason: &str) -> &str {
-    let end = reason.floor_char_boundary(LONGEST_REASON);
-    reason.get(..end).unwrap_or_default()
-}
-
-fn note_end(report: &Report, origin: &Origin) {
-    let usage = &report.usage;
-    let (wall, cpu) = (usage.wall.as_secs_f32(), usage.cpu.as_secs_f32());
-    let peak = match usage.peak_memory {
-        Some(bytes) => format!("{} MiB", bytes >> 20),
-        None => "unknown memory".to_owned(),
-    };
-    let (outcome, files) = (in_words(&report.outcome), report.files.len());
-    let what = match origin {
-        Origin::Hit => "a kept result: once",
-        Origin::Joined => "joined the job of another request:",
-        Origin::Miss | Origin::Off(_) => "job ended:",
-    };
-    let why = match origin {
-        Origin::Off(reason) => format!(" (not kept: {reason})"),
-        _ => String::new(),
-    };
-    tracing::info!(
-        store = origin.word(),
-        "{what} {outcome}, {wall:.2} s, {cpu:.2} s of CPU, {peak}, {files} results{why}"
-    );
-}
-
-fn in_words(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Exited { code } => format!("exit status {code}"),
-        Outcome::Signalled { signal } => format!("signal {signal}"),
-        Outcome::LimitReached {
-            limit,
-            value,
-            used: Some(used),
-            ..
-        } => format!("limit '{limit}' of {value} reached ({used})"),
-        Outcome::LimitReached { limit, value, .. } => format!("limit '{limit}' of {value} reached"),
-        Outcome::Cancelled => "cancelled".to_owned(),
-        Outcome::WorkerFault { reason } => format!("fault of the worker ({reason})"),
-    }
-}
-
 async fn farewell(stream: Stream) {
     if let Err(error) = stream.close().await {
         tracing::debug!(%error, "a client that looked at the certificate left in a hurry");
@@ -398,7 +386,3 @@ async fn farewell(stream: Stream) {
 
 /// More than one processor's worth of unpacking is a flood.
 const MOST_UNPACKERS: usize = 4;
-/// What a file or an argument costs besides its bytes, roughly.
-const OVERHEAD: usize = 256;
-/// Bytes of a reason in the log.
-const LONGEST_REASON: usize = 512;

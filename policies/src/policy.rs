@@ -227,6 +227,8 @@ pub struct Request {
     pub files: Count<1, 16_000>,
     /// Arguments for stap; the most that one jail takes, with some of the server's.
     pub arguments: Count<1, 4_000>,
+    /// Targets; the most that the protocol takes.
+    pub targets: Count<1, 64>,
 }
 
 /// How many requests are taken in at the same time.

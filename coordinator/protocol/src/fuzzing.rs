@@ -5,7 +5,7 @@ use crate::announcement::Announcement;
 use crate::frame::{Progress, RequestFrame};
 use crate::job::{FromWorker, ToWorker};
 use crate::options;
-use crate::reply::{Reply, ReplyLimits};
+use crate::reply::{Answer, Replies, Reply, ReplyLimits};
 use crate::request::{Limits, Request};
 
 /// Small enough that a fuzzer can reach every limit.
@@ -51,6 +51,24 @@ pub fn reply(bytes: &[u8]) {
     );
     let again = Reply::decode(&reply.encode(), &ReplyLimits::default());
     assert_eq!(again.as_ref(), Ok(&reply), "a reply changes on its way");
+}
+
+/// A reply for several targets stays within its limits and survives being sent on.
+pub fn several(bytes: &[u8]) {
+    let Ok(Answer::Several(replies)) = Replies::decode(bytes, &REPLY_LIMITS) else {
+        return;
+    };
+    let unpacked: u64 = replies.each().iter().map(|one| one.reply.bytes()).sum();
+    assert!(
+        unpacked <= REPLY_LIMITS.unpacked,
+        "more was unpacked than allowed"
+    );
+    let again = Replies::decode(&replies.encode(), &ReplyLimits::for_several());
+    assert_eq!(
+        again,
+        Ok(Answer::Several(replies)),
+        "a reply changes on its way"
+    );
 }
 
 /// The words of a command line, separated by NUL bytes, keep their meaning when they are spelled in

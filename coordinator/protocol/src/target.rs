@@ -1,9 +1,13 @@
 //! Names of what a module is built for: a kernel release on an architecture.
 
+mod pattern;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use pattern::TargetPattern;
 
 /// A kernel release as `uname -r` prints it, for example `6.12.107+deb13-amd64`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,20 +135,23 @@ impl fmt::Display for TargetName {
 }
 
 fn plain<'a>(what: &'static str, text: &'a str) -> Result<&'a str, TargetNameError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+~-".contains(&byte);
     if text.is_empty() {
         return Err(TargetNameError::Empty(what));
     }
     if text.len() > MAX_NAME {
         return Err(TargetNameError::TooLong(what));
     }
-    if !text.bytes().all(allowed) {
+    if !text.bytes().all(is_plain) {
         return Err(TargetNameError::BadCharacter(what));
     }
     if text.starts_with(['.', '-']) || text.contains("..") {
         return Err(TargetNameError::BadShape(what));
     }
     Ok(text)
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._+~-".contains(&byte)
 }
 
 /// The mapping that SystemTap and the kernel's `scripts/subarch.include` apply to `uname -m`.

@@ -5,13 +5,15 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use stap_protocol::job::{InputFile, OutputFile};
 use stap_protocol::locale::VARIABLES;
 use stap_protocol::path::RelativePath;
-use stap_protocol::reply::{self, Origin, Reply, ReplyLimits};
+use stap_protocol::reply::{self, Answer, OfTarget, Origin, Replies, Reply, ReplyLimits};
 use stap_protocol::request::{self, Limits, MachineOwnerKeys, Request, SysInfo};
+use stap_protocol::target::{TargetName, TargetPattern};
 use stap_protocol::version::ProtocolVersion;
 use tempfile::TempDir;
 
@@ -64,6 +66,12 @@ fn keys() -> impl Strategy<Value = MachineOwnerKeys> {
     ]
 }
 
+fn patterns() -> impl Strategy<Value = Vec<TargetPattern>> {
+    let pattern = "[0-9][0-9.*?]{0,8}(:(x86_64|\\*|arm64))?";
+    let pattern = pattern.prop_filter_map("no pattern", |text: String| text.parse().ok());
+    prop::collection::vec(pattern, 0..4)
+}
+
 fn requests() -> impl Strategy<Value = Request> {
     let arguments = prop::collection::vec(argument(), 0..8);
     let version = any::<(u16, u16)>();
@@ -75,6 +83,7 @@ fn requests() -> impl Strategy<Value = Request> {
         locale(),
         keys(),
         any::<bool>(),
+        patterns(),
     )
         .prop_map(
             |(
@@ -85,6 +94,7 @@ fn requests() -> impl Strategy<Value = Request> {
                 locale,
                 machine_owner_keys,
                 wants_origin,
+                targets,
             )| {
                 let parts = request::Parts {
                     version: ProtocolVersion::new(major, minor),
@@ -92,6 +102,7 @@ fn requests() -> impl Strategy<Value = Request> {
                     locale,
                     machine_owner_keys,
                     wants_origin,
+                    targets,
                     ..request::Parts::new(target, arguments)
                 };
                 Request::new(parts).unwrap()
@@ -137,6 +148,22 @@ fn replies() -> impl Strategy<Value = Reply> {
         })
 }
 
+fn several() -> impl Strategy<Value = Replies> {
+    let took = prop::option::of((0..1_000_000_u64).prop_map(Duration::from_millis));
+    let one = (took, replies());
+    prop::collection::btree_map("[0-9]\\.[0-9]{1,3}", one, 0..4).prop_map(|each| {
+        let of_target = |(release, (took, reply)): (String, _)| OfTarget {
+            target: TargetName {
+                release: release.parse().unwrap(),
+                arch: "x86_64".parse().unwrap(),
+            },
+            took,
+            reply,
+        };
+        Replies::new(each.into_iter().map(of_target).collect()).unwrap()
+    })
+}
+
 /// Unpacks an archive with Info-ZIP's `unzip`, which is what stock clients and servers run. Any
 /// warning of its is fatal to them, so it is to us. `-^` keeps control characters in names.
 fn unzipped(package: &[u8]) -> TempDir {
@@ -177,6 +204,12 @@ proptest! {
     fn a_reply_is_read_as_it_was_written(reply in replies()) {
         let decoded = Reply::decode(&reply.encode(), &ReplyLimits::default());
         prop_assert_eq!(decoded, Ok(reply));
+    }
+
+    #[test]
+    fn a_reply_for_several_targets_is_read_as_it_was_written(several in several()) {
+        let decoded = Replies::decode(&several.encode(), &ReplyLimits::for_several());
+        prop_assert_eq!(decoded, Ok(Answer::Several(several)));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Decisions of the intake, one line each.
 
-use stap_protocol::job::Target;
-use stap_protocol::request::SysInfo;
 use stap_protocol::signing::SignatureHash;
 
 use super::*;

@@ -13,6 +13,8 @@ mod database;
 mod forge;
 mod refusals;
 mod server;
+
+mod several;
 mod signing;
 mod stand_in;
 mod stopping;

@@ -22,11 +22,16 @@ pub(crate) const WAIT: &str = "wait";
 pub(crate) const LIMIT: &str = "limit";
 /// Begins a script that says what to return: a privilege in digits, and the module's name.
 pub(crate) const MODULE: &str = "module";
+/// Begins a script that names the release for which it hits a limit; it is hello for others.
+pub(crate) const LIMIT_ON: &str = "limit-on";
 /// Takes the worker down.
 pub(crate) const CRASH: &str = "crash";
 
 /// A release for which there is nothing to build with.
 pub(crate) const NOTHING: &str = "nothing";
+
+/// A release that stands for three, for the second of which there are two architectures.
+pub(crate) const THREE: &str = "three";
 
 /// The only target.
 pub(crate) const RELEASE: &str = "6.1.0-9";
@@ -91,30 +96,32 @@ fn run(socket: &mut UnixStream, id: JobId, job: &Job) -> io::Result<()> {
             };
             done(socket, id, Outcome::Exited { code: 0 }, vec![file])
         }
+        script if hits_on(script, job) => done(socket, id, limit(), Vec::new()),
         CRASH => panic!("the script takes the worker down"),
-        LIMIT => {
-            let (limit, value, class) = ("wall".to_owned(), "300 s".to_owned(), "test".to_owned());
-            done(
-                socket,
-                id,
-                Outcome::LimitReached {
-                    limit,
-                    value,
-                    class,
-                    used: None,
-                    wider: None,
-                },
-                Vec::new(),
-            )
-        }
+        LIMIT => done(socket, id, limit(), Vec::new()),
         _ => {
             let name = FileName::new("hello.ko").unwrap();
             let files = vec![OutputFile {
                 name,
-                content: module(),
+                content: module(&job.target),
             }];
             done(socket, id, Outcome::Exited { code: 0 }, files)
         }
+    }
+}
+
+fn hits_on(script: &str, job: &Job) -> bool {
+    let release = script.strip_prefix(LIMIT_ON).map(str::trim);
+    release == Some(job.target.release.as_str())
+}
+
+fn limit() -> Outcome {
+    Outcome::LimitReached {
+        limit: "wall".to_owned(),
+        value: "300 s".to_owned(),
+        class: "test".to_owned(),
+        used: None,
+        wider: None,
     }
 }
 
@@ -144,10 +151,15 @@ fn say(line: &str) {
     eprintln!("{line}");
 }
 
-/// The header of a relocatable object for x86_64.
-fn module() -> Vec<u8> {
+/// The header of a relocatable object for the target's machine.
+fn module(target: &TargetName) -> Vec<u8> {
+    let machine = match target.arch.as_str() {
+        "arm64" => [0xb7, 0],
+        _ => [0x3e, 0],
+    };
     [
-        &b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\x3e\0"[..],
+        &b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x01\0"[..],
+        &machine,
         &[0; 44],
     ]
     .concat()
@@ -158,19 +170,14 @@ fn readiness(asked: &Configuration) -> Readiness {
     if asked.releases.contains(&nothing) {
         return without_targets();
     }
-    let name = TargetName {
-        release: RELEASE.parse().unwrap(),
-        arch: "x86_64".parse().unwrap(),
-    };
-    let target = Target {
-        name,
-        root: "/".into(),
-        build_tree: "/lib/modules/6.1.0-9/build".into(),
-        stap: "/usr/bin/stap".into(),
-        stap_version: "5.6".to_owned(),
-        compiler: "gcc".to_owned(),
-        build_id: "stand-in".to_owned(),
-        signature_hash: SignatureHash::Sha256,
+    let three = ReleaseChoice::Release(THREE.to_owned());
+    let names: &[(&str, &str)] = match asked.releases.contains(&three) {
+        true => &[
+            (RELEASE, "x86_64"),
+            ("6.12.0-1", "arm64"),
+            ("6.12.0-1", "x86_64"),
+        ],
+        false => &[(RELEASE, "x86_64")],
     };
     let layer = Layer {
         name: "seccomp".to_owned(),
@@ -178,9 +185,25 @@ fn readiness(asked: &Configuration) -> Readiness {
         detail: "nothing runs".to_owned(),
     };
     Readiness {
-        targets: vec![target],
+        targets: names.iter().copied().map(target).collect(),
         unusable: Vec::new(),
         layers: vec![layer],
+    }
+}
+
+fn target((release, arch): (&str, &str)) -> Target {
+    Target {
+        name: TargetName {
+            release: release.parse().unwrap(),
+            arch: arch.parse().unwrap(),
+        },
+        root: "/".into(),
+        build_tree: format!("/lib/modules/{release}/build").into(),
+        stap: "/usr/bin/stap".into(),
+        stap_version: "5.6".to_owned(),
+        compiler: "gcc".to_owned(),
+        build_id: "stand-in".to_owned(),
+        signature_hash: SignatureHash::Sha256,
     }
 }
 

@@ -18,6 +18,17 @@ pub struct ReplyLimits {
     pub entries: usize,
 }
 
+impl ReplyLimits {
+    /// For the reply to a request for several targets.
+    #[must_use]
+    pub fn for_several() -> Self {
+        Self {
+            entries: 4096,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for ReplyLimits {
     fn default() -> Self {
         Self {
@@ -61,6 +72,9 @@ pub enum ReplyError {
     /// Two directories of results.
     #[error("the server's reply contains two directories of results: {0} and {1}")]
     SeveralResultDirectories(String, String),
+    /// A reply for one of several targets that does not say for which.
+    #[error("the server's reply does not say which target its part {0} is for")]
+    NoTarget(String),
     /// The status is no number.
     #[error("the server's reply is malformed: its rc is '{0}', which is not a number")]
     BadStatus(String),
@@ -73,6 +87,14 @@ pub enum ReplyError {
 }
 
 pub(super) fn decode(bytes: &[u8], limits: &ReplyLimits) -> Result<Reply, ReplyError> {
+    let mut members = Members::default();
+    for entry in unpacked(bytes, limits)? {
+        members.take(entry)?;
+    }
+    Ok(Reply::new(members.into_parts()?)?)
+}
+
+pub(super) fn unpacked(bytes: &[u8], limits: &ReplyLimits) -> Result<Vec<Entry>, ReplyError> {
     let size = bytes.len() as u64;
     if size == 0 {
         return Err(ReplyError::Empty);
@@ -87,16 +109,12 @@ pub(super) fn decode(bytes: &[u8], limits: &ReplyLimits) -> Result<Reply, ReplyE
         unpacked: limits.unpacked,
         entries: limits.entries,
     };
-    let mut members = Members::default();
-    for entry in archive::read(bytes, &archive_limits)? {
-        members.take(entry)?;
-    }
-    Ok(Reply::new(members.into_parts()?)?)
+    Ok(archive::read(bytes, &archive_limits)?)
 }
 
 /// The members that a reply may have.
 #[derive(Debug, Default)]
-struct Members {
+pub(super) struct Members {
     version: Option<Vec<u8>>,
     rc: Option<Vec<u8>>,
     stdout: Option<Vec<u8>>,
@@ -108,7 +126,7 @@ struct Members {
 }
 
 impl Members {
-    fn take(&mut self, entry: Entry) -> Result<(), ReplyError> {
+    pub(super) fn take(&mut self, entry: Entry) -> Result<(), ReplyError> {
         let path = entry.path.clone();
         let mut components = path.components();
         let top = components.next().unwrap_or_default();
@@ -155,7 +173,7 @@ impl Members {
         }
     }
 
-    fn into_parts(self) -> Result<Parts, ReplyError> {
+    pub(super) fn into_parts(self) -> Result<Parts, ReplyError> {
         let rc = self.rc.ok_or(ReplyError::Missing("rc"))?;
         let version = self
             .version
@@ -172,7 +190,7 @@ impl Members {
     }
 }
 
-fn file(entry: Entry) -> Result<Vec<u8>, ReplyError> {
+pub(super) fn file(entry: Entry) -> Result<Vec<u8>, ReplyError> {
     match entry.kind {
         Kind::File => Ok(entry.content),
         Kind::Directory => Err(ReplyError::NotAFile(entry.path.to_string())),

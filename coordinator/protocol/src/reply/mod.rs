@@ -7,16 +7,20 @@
 mod decode;
 mod encode;
 mod origin;
+mod several;
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use crate::job::OutputFile;
 use crate::path::FileName;
+use crate::request::MAX_TARGETS;
+use crate::target::TargetName;
 use crate::version::ProtocolVersion;
 
 pub use decode::{ReplyError, ReplyLimits};
 pub use origin::Origin;
+pub use several::{Answer, MAX_SEVERAL_BYTES, OfTarget, Replies};
 
 /// The directory of the results. Clients take any name of this shape.
 pub const RESULTS: &str = "stap000000";
@@ -67,6 +71,12 @@ pub enum InvalidReply {
     /// Two modules, of which clients could not choose.
     #[error("there is more than one module: {0} and {1}")]
     SeveralModules(FileName, FileName),
+    /// Two replies for one target.
+    #[error("there are two results for {0}")]
+    SameTarget(TargetName),
+    /// More than [`MAX_TARGETS`].
+    #[error("there are {0} targets and the limit is {MAX_TARGETS}")]
+    TooManyTargets(usize),
     /// More than [`MAX_RESULTS`].
     #[error("there are {0} results and the limit is {MAX_RESULTS}")]
     TooManyResults(usize),
@@ -79,16 +89,9 @@ impl Reply {
     /// Checks `parts`.
     pub fn new(parts: Parts) -> Result<Self, InvalidReply> {
         check_names(&parts.files)?;
-        let files: u64 = parts
-            .files
-            .iter()
-            .map(|file| file.content.len() as u64)
-            .sum();
-        let key = parts.signing_key.as_ref().map_or(0, Vec::len);
-        let total = files + (parts.stdout.len() + parts.stderr.len() + key) as u64;
-        match total > MAX_BYTES {
-            true => Err(InvalidReply::TooLarge(total)),
-            false => Ok(Self(parts)),
+        match parts.bytes() {
+            total if total > MAX_BYTES => Err(InvalidReply::TooLarge(total)),
+            _ => Ok(Self(parts)),
         }
     }
 
@@ -134,6 +137,18 @@ impl Reply {
     #[must_use]
     pub fn into_parts(self) -> Parts {
         self.0
+    }
+}
+
+impl Parts {
+    /// Bytes of everything that it holds.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let files = self.files.iter().map(|file| file.content.len());
+        let key = self.signing_key.as_ref().map(Vec::len);
+        let texts = [self.stdout.len(), self.stderr.len()];
+        let lengths = files.chain(key).chain(texts);
+        lengths.map(|length| length as u64).sum()
     }
 }
 

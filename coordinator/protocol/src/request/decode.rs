@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use super::keys::MachineOwnerKeys;
 use super::sysinfo::{SysInfo, SysInfoError};
-use super::{DIRECTORIES, InvalidRequest, MAX_ARGUMENTS, ORIGIN, Parts, Request};
+use super::{DIRECTORIES, InvalidRequest, MAX_ARGUMENTS, MAX_TARGETS, ORIGIN, Parts, Request};
 use crate::archive::{self, ArchiveError, ArchiveLimits, Entry, Kind};
 use crate::frame::FrameError;
 use crate::job::InputFile;
 use crate::locale::Locale;
+use crate::target::{TargetNameError, TargetPattern};
+use crate::text;
 use crate::version::ProtocolVersion;
 
 /// What a request may cost. Stock servers stop at 5 kB compressed and 50 kB unpacked, which a dozen
@@ -64,6 +66,17 @@ pub enum DecodeError {
     /// What to build for cannot be understood.
     #[error("the request is malformed: its sysinfo is not accepted: {0}")]
     SysInfo(#[from] SysInfoError),
+    /// The names of several targets cannot be understood.
+    #[error("the request is malformed: the target '{given}' is not accepted: {reason}")]
+    Target {
+        /// The line, escaped.
+        given: String,
+        /// What is wrong with it.
+        reason: TargetNameError,
+    },
+    /// It is said that there are several targets, and none is named.
+    #[error("the request is malformed: its list of targets is empty")]
+    NoTargets,
     /// A gap in the numbered arguments, of which stock servers would silently drop the rest.
     #[error(
         "the request is malformed: argument {missing} is missing, but argument {present} is there"
@@ -114,6 +127,7 @@ fn judge_package(bytes: &[u8], limit: u32) -> Result<(), DecodeError> {
 struct Members {
     version: Option<Vec<u8>>,
     sysinfo: Option<Vec<u8>>,
+    targets: Option<Vec<u8>>,
     locale: Vec<u8>,
     keys: Option<Vec<u8>>,
     wants: Vec<u8>,
@@ -131,6 +145,7 @@ impl Members {
         match name {
             b"version" => self.version = Some(file(entry)?),
             b"sysinfo" => self.sysinfo = Some(file(entry)?),
+            b"targets" => self.targets = Some(file(entry)?),
             b"locale" => self.locale = file(entry)?,
             b"mok_fingerprints" => self.keys = Some(file(entry)?),
             b"wants" => self.wants = file(entry)?,
@@ -163,6 +178,7 @@ impl Members {
         Ok(Parts {
             version: version.unwrap_or(ProtocolVersion::OLDEST),
             target: SysInfo::parse(&sysinfo)?,
+            targets: self.targets.as_deref().map_or(Ok(Vec::new()), patterns)?,
             arguments: contiguous(self.arguments)?,
             files: self.files,
             locale: locale.variables,
@@ -175,6 +191,34 @@ impl Members {
         })
     }
 }
+
+/// One pattern a line.
+fn patterns(bytes: &[u8]) -> Result<Vec<TargetPattern>, DecodeError> {
+    let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    match lines.len() {
+        0 => return Err(DecodeError::NoTargets),
+        number if number > MAX_TARGETS => {
+            return Err(InvalidRequest::TooManyTargets(number).into());
+        }
+        _ => (),
+    }
+    lines.into_iter().map(pattern).collect()
+}
+
+fn pattern(line: &[u8]) -> Result<TargetPattern, DecodeError> {
+    let parsed = match std::str::from_utf8(line) {
+        Ok(text) => text.parse(),
+        Err(_) => Err(TargetNameError::BadCharacter("target")),
+    };
+    parsed.map_err(|reason| DecodeError::Target {
+        given: text::escape(&line[..line.len().min(MAX_SHOWN)]),
+        reason,
+    })
+}
+
+/// Bytes of a bad line that its client is shown.
+const MAX_SHOWN: usize = 160;
 
 fn file(entry: Entry) -> Result<Vec<u8>, DecodeError> {
     match entry.kind {

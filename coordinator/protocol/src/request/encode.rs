@@ -17,6 +17,10 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
         b"sysinfo",
         format!("sysinfo: {}", request.target).as_bytes(),
     );
+    if !request.targets.is_empty() {
+        let lines = request.targets.iter().map(|pattern| format!("{pattern}\n"));
+        writer.file(b"targets", lines.collect::<String>().as_bytes());
+    }
     for (number, argument) in (1..).zip(&request.arguments) {
         writer.file(format!("argv{number}").as_bytes(), argument);
     }

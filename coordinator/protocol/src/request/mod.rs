@@ -12,6 +12,7 @@ use std::ops::Deref;
 
 use crate::job::InputFile;
 use crate::path::RelativePath;
+use crate::target::TargetPattern;
 use crate::version::ProtocolVersion;
 
 pub use decode::{DecodeError, Limits};
@@ -38,6 +39,13 @@ pub const MAX_FILE_BYTES: u64 = 1 << 30;
 /// The directories of a request: scripts and tapsets.
 pub const DIRECTORIES: [&[u8]; 2] = [b"script", b"tapset"];
 
+/// The most targets of a request, and the most patterns that name them.
+pub const MAX_TARGETS: usize = 64;
+
+/// The release in the `sysinfo` of a request for several targets, whose names are in a member that only
+/// our own servers read. No kernel is called so: any other server refuses before it compiles anything.
+pub const SEVERAL: &str = "several-targets";
+
 /// A line of the `wants` member, in which a client asks for what stock servers do not have.
 const ORIGIN: &[u8] = b"store";
 
@@ -50,8 +58,11 @@ pub struct Request(Parts);
 pub struct Parts {
     /// The client's version.
     pub version: ProtocolVersion,
-    /// What to build for.
+    /// What to build for, unless `targets` says it.
     pub target: SysInfo,
+    /// What to build for when that may be more than one target. Empty in the requests that stock
+    /// servers know, too; they do not look at it.
+    pub targets: Vec<TargetPattern>,
     /// stap's arguments, exactly as they are to be given to it.
     pub arguments: Vec<Vec<u8>>,
     /// Scripts below `script/` and tapsets below `tapset/`.
@@ -94,6 +105,9 @@ pub enum InvalidRequest {
     /// Two files of one name, or one that is the directory of another.
     #[error("two files cannot both exist: {0} and one at or below the same name")]
     Conflict(RelativePath),
+    /// More than [`MAX_TARGETS`].
+    #[error("there are {0} targets and the limit is {MAX_TARGETS}")]
+    TooManyTargets(usize),
     /// More than [`MAX_FILES`].
     #[error("there are {0} files and the limit is {MAX_FILES}")]
     TooManyFiles(usize),
@@ -107,7 +121,10 @@ impl Request {
     pub fn new(parts: Parts) -> Result<Self, InvalidRequest> {
         check_arguments(&parts.arguments)?;
         check_files(&parts.files)?;
-        Ok(Self(parts))
+        match parts.targets.len() > MAX_TARGETS {
+            true => Err(InvalidRequest::TooManyTargets(parts.targets.len())),
+            false => Ok(Self(parts)),
+        }
     }
 
     /// Reads a request package.
@@ -129,12 +146,30 @@ impl Request {
 }
 
 impl Parts {
+    /// Parts of a request for all targets that fit one of `targets`.
+    ///
+    /// # Panics
+    ///
+    /// Never: [`SEVERAL`] has the shape of a release.
+    #[must_use]
+    pub fn for_several(targets: Vec<TargetPattern>, arguments: Vec<Vec<u8>>) -> Self {
+        let target = SysInfo {
+            release: SEVERAL.parse().expect("it has the shape of a release"),
+            arch: None,
+        };
+        Self {
+            targets,
+            ..Self::new(target, arguments)
+        }
+    }
+
     /// Parts of a request of our own version, with nothing but a target and arguments.
     #[must_use]
     pub fn new(target: SysInfo, arguments: Vec<Vec<u8>>) -> Self {
         Self {
             version: ProtocolVersion::CURRENT,
             target,
+            targets: Vec::new(),
             arguments,
             files: Vec::new(),
             locale: Vec::new(),

@@ -12,7 +12,7 @@ use stap_protocol::fuzzing;
 use stap_protocol::job::{Configuration, JobId, ToWorker};
 use stap_protocol::target::TargetName;
 
-use crate::{Seed, replies, requests, words};
+use crate::{Seed, replies, requests, several, words};
 
 type Target = (&'static str, fn(&[u8]), Vec<(&'static str, Vec<u8>)>);
 
@@ -30,6 +30,11 @@ fn targets() -> Vec<Target> {
             "reply",
             fuzzing::reply,
             both(replies::accepted(), replies::refused()),
+        ),
+        (
+            "several",
+            fuzzing::several,
+            both(several::accepted(), several::refused()),
         ),
         ("options", fuzzing::options, bytes(words::options())),
         (

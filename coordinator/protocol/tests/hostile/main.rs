@@ -7,6 +7,7 @@ mod corpus;
 mod forge;
 mod replies;
 mod requests;
+mod several;
 mod words;
 
 /// A package with a name, for the corpus.

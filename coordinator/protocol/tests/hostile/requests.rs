@@ -4,8 +4,10 @@ use stap_protocol::ArchiveError;
 use stap_protocol::frame::FrameError;
 use stap_protocol::path::PathError;
 use stap_protocol::request::{
-    DecodeError, InvalidRequest, Limits, MAX_ARGUMENT, MachineOwnerKeys, Request, SysInfoError,
+    DecodeError, InvalidRequest, Limits, MAX_ARGUMENT, MAX_TARGETS, MachineOwnerKeys, Request,
+    SysInfoError,
 };
+use stap_protocol::target::TargetNameError;
 use stap_protocol::version::ProtocolVersion;
 
 use crate::forge::{DIRECTORY, MS_DOS, Member, NO_MODE, archive, crc32, file};
@@ -42,6 +44,11 @@ pub(crate) fn accepted() -> Vec<Seed<()>> {
             with(file("hello/from/the/future", b"")),
             (),
         ),
+        (
+            "several-targets",
+            with(file("targets", b"6.1.*:*\n6.12-x:aarch64\n")),
+            (),
+        ),
         ("nonsense-version", with(file("version", b"abc")), ()),
         ("hostile-locale", with(file("locale", locale)), ()),
         (
@@ -73,6 +80,24 @@ fn bad_content() -> Vec<Seed<DecodeError>> {
     vec![
         ("no-sysinfo", without, DecodeError::NoSysInfo),
         ("no-members", archive(&[]), DecodeError::NoSysInfo),
+        (
+            "no-targets",
+            and(&[file("targets", b"\n \n")]),
+            DecodeError::NoTargets,
+        ),
+        (
+            "target-is-a-path",
+            and(&[file("targets", b"6.1*\n../*\n")]),
+            DecodeError::Target {
+                given: "../*".to_owned(),
+                reason: TargetNameError::BadCharacter("kernel release"),
+            },
+        ),
+        (
+            "too-many-targets",
+            and(&[file("targets", &b"*\n".repeat(MAX_TARGETS + 1))]),
+            InvalidRequest::TooManyTargets(MAX_TARGETS + 1).into(),
+        ),
         ("short-sysinfo", short, SysInfoError::TooShort.into()),
         (
             "gap-in-arguments",
