@@ -7,15 +7,18 @@ mod command_line;
 mod cpu_time;
 mod exchange;
 mod firmware;
+mod one;
 mod package;
 mod privilege;
 mod progress;
 mod replay;
 mod scratch;
+mod several;
 mod signals;
 mod sources;
 mod staprun;
 mod trust;
+mod wanted;
 
 use std::env;
 use std::ffi::OsString;
@@ -27,22 +30,22 @@ use std::time::Instant;
 
 use stap_certs::{Environment, Paths, PathsError};
 use stap_protocol::options::Order;
-use stap_protocol::reply::{Origin, Reply, ReplyError, ReplyLimits};
+use stap_protocol::reply::{Origin, ReplyError};
 use stap_protocol::request::MachineOwnerKeys;
-use stap_protocol::signing::Privilege;
-use stap_protocol::target::{TargetName, TargetNameError};
+use stap_protocol::target::TargetNameError;
 use tokio::task::spawn_blocking;
 
-use self::choice::{Choice, NoAnswer};
-use self::command_line::{Asked, CommandLineError, LastPass, Plan};
+use self::choice::NoAnswer;
+use self::command_line::{CommandLineError, Plan, Question};
 use self::cpu_time::CpuTime;
-use self::exchange::{Answer, Attempts};
-use self::package::{Package, PackageError, TargetError};
+use self::exchange::Attempts;
+use self::package::{Package, PackageError};
 use self::replay::ReplayError;
 use self::scratch::{Scratch, ScratchError};
 use self::signals::{Interruption, Signals};
 use self::staprun::RunEnd;
 use self::trust::TrustedDatabase;
+use self::wanted::{TargetError, Wanted};
 use crate::diagnostics::{Diagnostics, print_result};
 use crate::host::Host;
 use crate::servers::{self, Errand};
@@ -55,11 +58,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<Vec<u8>> = arguments.map(OsString::into_vec).collect();
     let posix = env::var_os("POSIXLY_CORRECT").is_some();
     let order = if posix { Order::Posix } else { Order::Permute };
-    match Asked::parse(&words, order) {
-        Ok(Asked::Help) => print(include_str!("compile/help.txt")),
-        Ok(Asked::Version) => print(VERSION),
-        Ok(Asked::Servers(plan)) => about_servers(*plan, &diagnostics),
-        Ok(Asked::Compile(plan)) => serve(Ok(*plan), &diagnostics),
+    match Question::parse(&words, order) {
+        Ok(Question::Help) => print(include_str!("compile/help.txt")),
+        Ok(Question::Version) => print(VERSION),
+        Ok(Question::Servers(plan)) => about_servers(*plan, &diagnostics),
+        Ok(Question::Compile(plan)) => serve(Ok(*plan), &diagnostics),
         Err(error) => serve(Err(error), &diagnostics),
     }
 }
@@ -68,7 +71,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn about_servers(plan: Plan, diagnostics: &Diagnostics) -> ExitCode {
     let target = Host::this()
         .map_err(ClientError::from)
-        .and_then(|host| Ok(package::target(&plan, &host)?));
+        .and_then(|host| Ok(wanted::target(&plan, &host)?));
     match target {
         Ok(target) => {
             let errand = Errand {
@@ -150,6 +153,11 @@ enum ClientError {
     /// The server's stap has said what is wrong.
     #[error("passes 1 to 4 failed")]
     Compile,
+    /// The table says which, and why.
+    #[error("{failed} of {targets} targets failed")]
+    Some { failed: usize, targets: usize },
+    #[error(transparent)]
+    Several(#[from] several::SeveralError),
     /// It has been said how.
     #[error("pass 5 failed")]
     Run,
@@ -271,72 +279,37 @@ async fn compile(
 ) -> Result<Compiled, ClientError> {
     let start = (Instant::now(), CpuTime::of_self());
     let host = Host::this()?;
-    let target = package::target(plan, &host)?;
-    let runs_here = plan.last_pass == LastPass::Run && target == host.target;
-    if plan.last_pass == LastPass::Run && !runs_here {
-        diagnostics.warning("kernel release/architecture mismatch with host forces last-pass 4.");
-    }
-    let last_pass = if runs_here {
-        LastPass::Run
-    } else {
-        plan.last_pass.min(LastPass::Module)
-    };
-    let mut plan = Plan {
-        last_pass,
-        ..plan.clone()
-    };
-    for option in &plan.left_out {
-        tell_left_out(&plan, option, diagnostics);
-    }
-    let automatic = ask_for_privilege(&mut plan, runs_here);
-    let keys = keys_to_sign_with(&plan, &host, &target);
-    let package = packaged(plan.clone(), target.clone(), keys, diagnostics).await?;
-    let packed = package.request.encode();
-    if plan.verbosity > 0 {
-        diagnostics.plain("Using a compile server.");
-        automatic
-            .iter()
-            .for_each(|privilege| explain(*privilege, diagnostics));
-    }
-
-    let limits = ReplyLimits::default();
-    let mut choice = Choice {
+    let wanted = Wanted::of(plan, &host)?;
+    let asked = Asked {
+        plan,
         host: &host,
-        target: &target,
-        keys: &package.request.machine_owner_keys,
         databases,
-        request: &packed,
-        max_reply: limits.compressed,
-        attempts: Attempts::default(),
+        scratch,
+        diagnostics,
+        start,
     };
-    let waiting = format!("Waiting for a compile server for {target}");
-    let answer = progress::while_waiting(&waiting, choice.answer(&plan.servers)).await;
-    let attempts = choice.attempts;
-    let answer = answer.map_err(|error| ClientError::NoAnswer { error, attempts })?;
-    if let Some(warning) = &answer.warning {
-        diagnostics.warning(warning);
+    match &wanted {
+        Wanted::One(target) => one::compile(&asked, target).await,
+        Wanted::Several(_) => {
+            several::compile(&asked, &wanted).await?;
+            Ok(Compiled::Done)
+        }
     }
-    if plan.keep {
-        replay::keep_exchange(scratch, &package.request, &packed, &answer.reply)
-            .map_err(ClientError::Keep)?;
-    }
-    let reply = unpacked(&answer, &limits)?;
-    let replayed = replayed(&reply, &plan, scratch);
-    if replayed.is_err() && plan.verbosity == 0 {
-        automatic
-            .iter()
-            .for_each(|privilege| explain(*privilege, diagnostics));
-    }
-    let compiled = replayed?;
-    if plan.verbosity > 0 {
-        tell_end(&answer, reply.origin, start, diagnostics);
-    }
-    Ok(compiled)
+}
+
+/// What passes 1 to 4 are done with.
+struct Asked<'a> {
+    plan: &'a Plan,
+    host: &'a Host,
+    databases: &'a [TrustedDatabase],
+    scratch: &'a Scratch,
+    diagnostics: &'a Diagnostics,
+    start: (Instant, CpuTime),
 }
 
 /// Where the result is from, and what it took.
 fn tell_end(
-    answer: &Answer,
+    server: &str,
     origin: Option<Origin>,
     (began, before): (Instant, CpuTime),
     diagnostics: &Diagnostics,
@@ -345,10 +318,7 @@ fn tell_end(
         diagnostics.plain(told(origin));
     }
     let spent = CpuTime::of_self().since(before).with_real(began.elapsed());
-    diagnostics.plain(format_args!(
-        "Passes: via server {} in {spent}.",
-        answer.server
-    ));
+    diagnostics.plain(format_args!("Passes: via server {server} in {spent}."));
 }
 
 /// What a server that keeps results did, for somebody who wants to know why it was quick or slow.
@@ -365,11 +335,11 @@ fn told(origin: Origin) -> &'static str {
 /// must end that.
 async fn packaged(
     plan: Plan,
-    target: TargetName,
+    wanted: Wanted,
     keys: MachineOwnerKeys,
     diagnostics: &Diagnostics,
 ) -> Result<Package, ClientError> {
-    let packaging = spawn_blocking(move || package::package(&plan, &target, keys));
+    let packaging = spawn_blocking(move || package::package(&plan, &wanted, keys));
     let package = packaging
         .await
         .expect("packaging is neither cancelled nor does it panic")?;
@@ -382,63 +352,6 @@ async fn packaged(
         .iter()
         .for_each(|notice| diagnostics.plain(notice));
     Ok(package)
-}
-
-/// Adds the option that this user needs to load the module.
-fn ask_for_privilege(plan: &mut Plan, runs_here: bool) -> Option<Privilege> {
-    let needed = privilege::needed().filter(|_| runs_here && !plan.names_privilege)?;
-    plan.forwarded
-        .push(format!("--privilege={needed}").into_bytes());
-    Some(needed)
-}
-
-/// Stock clients leave it out and say nothing; then nobody knows why symbols are missing.
-fn tell_left_out(plan: &Plan, option: &str, diagnostics: &Diagnostics) {
-    if !plan.run.no_warnings {
-        diagnostics.warning(format_args!(
-            "{option} is not sent, because no server takes it from a client\n\
-             Name what it would have found with -d FILE"
-        ));
-    }
-}
-
-/// A module for another kernel is loaded by another host, whose keys are not known.
-fn keys_to_sign_with(plan: &Plan, host: &Host, target: &TargetName) -> MachineOwnerKeys {
-    if *target == host.target && plan.last_pass >= LastPass::Module {
-        firmware::machine_owner_keys()
-    } else {
-        MachineOwnerKeys::NotAsked
-    }
-}
-
-/// Says why an option was sent that nobody gave.
-fn explain(privilege: Privilege, diagnostics: &Diagnostics) {
-    diagnostics.plain(format_args!(
-        "Using --privilege={privilege}, because you are not in the group stapdev."
-    ));
-}
-
-fn unpacked(answer: &Answer, limits: &ReplyLimits) -> Result<Reply, ClientError> {
-    Reply::decode(&answer.reply, limits).map_err(|error| ClientError::Reply {
-        error,
-        server: answer.server.clone(),
-    })
-}
-
-fn replayed(reply: &Reply, plan: &Plan, scratch: &Scratch) -> Result<Compiled, ClientError> {
-    if plan.keep {
-        replay::keep_reply(scratch, reply).map_err(ClientError::Keep)?;
-    }
-    replay::print_streams(reply, plan.last_pass)?;
-    replay::save_signing_key(reply)?;
-    if reply.rc != 0 {
-        return Err(ClientError::Compile);
-    }
-    let module = replay::place_module(reply, plan, scratch)?;
-    Ok(match module {
-        Some(module) if plan.last_pass == LastPass::Run => Compiled::ToRun(module),
-        _ => Compiled::Done,
-    })
 }
 
 const VERSION: &str = concat!("stap-client version ", env!("CARGO_PKG_VERSION"), "\n");

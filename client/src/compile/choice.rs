@@ -1,11 +1,11 @@
 //! Which servers are asked: the named ones, or those that announce themselves.
 
 use stap_protocol::request::MachineOwnerKeys;
-use stap_protocol::target::TargetName;
 use tokio::task::spawn_blocking;
 
 use super::exchange::{Answer, Attempts, Candidate, ask};
 use super::trust::TrustedDatabase;
+use super::wanted::Wanted;
 use crate::discovery::{self, DiscoveryError, Patience, Server};
 use crate::host::Host;
 use crate::server_spec::{NamedHost, ServerSpec, resolve};
@@ -16,7 +16,7 @@ pub(crate) struct Choice<'a> {
     /// This machine.
     pub(crate) host: &'a Host,
     /// What the server must build for.
-    pub(crate) target: &'a TargetName,
+    pub(crate) wanted: &'a Wanted,
     /// The keys with which a server may sign for this machine.
     pub(crate) keys: &'a MachineOwnerKeys,
     /// Whom to trust.
@@ -86,7 +86,7 @@ impl Choice<'_> {
                     "No server on the local network announces that it builds for {}.\n\
                      Start one with stap-start-server, or name one with --server=HOST:PORT; \
                      stap-find-servers --all lists what there is",
-                    self.target
+                    self.wanted
                 ),
             });
         }
@@ -160,7 +160,7 @@ impl Choice<'_> {
                 false => format!(
                     "No server is available on {name}\n  \
                      none there announces that it builds for {}; stap-find-servers --all lists what there is",
-                    self.target
+                    self.wanted
                 ),
             });
         }
@@ -190,17 +190,21 @@ impl Choice<'_> {
     }
 
     async fn compatible(&self, search: Search) -> Result<Vec<Server>, DiscoveryError> {
-        let (host, target) = (self.host.clone(), self.target.clone());
+        let (host, wanted) = (self.host.clone(), self.wanted.clone());
         let searching = spawn_blocking(move || {
             let one = |announced: &discovery::Announced| {
-                host.would_be_served(&target, &announced.announcement)
+                wanted.is_served_by(&announced.announcement, &host)
             };
             let patience = match search {
                 Search::Quick => Patience::UntilOneOf(&one),
                 Search::Complete => Patience::UntilComplete,
             };
             let mut servers = discovery::search(patience)?;
-            servers.retain(|server| host.would_be_served(&target, &server.announcement));
+            servers.retain(|server| wanted.is_served_by(&server.announcement, &host));
+            // A server announces each of its targets by itself; who has most of what is wanted is first.
+            if let Wanted::Several(_) = wanted {
+                servers = most_first(servers);
+            }
             Ok(servers)
         });
         searching
@@ -237,6 +241,23 @@ impl From<DiscoveryError> for NoAnswer {
         let reason = format!("{error}.\nName a server with --server=HOST:PORT");
         Self::NotFound { reason }
     }
+}
+
+fn most_first(servers: Vec<Server>) -> Vec<Server> {
+    let address = |server: &Server| (server.host.clone(), server.socket_address());
+    let mut counted: Vec<(usize, Server)> = Vec::new();
+    for server in servers {
+        let known = counted.iter_mut();
+        match known
+            .into_iter()
+            .find(|(_, one)| address(one) == address(&server))
+        {
+            Some((count, _)) => *count += 1,
+            None => counted.push((1, server)),
+        }
+    }
+    counted.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    counted.into_iter().map(|(_, server)| server).collect()
 }
 
 fn candidate(server: &Server) -> Candidate {

@@ -4,22 +4,21 @@
 //! The grammar is stap's, in `stap_protocol::options`; here its words get their meaning. Nothing is
 //! looked up or opened.
 
+mod values;
+
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use stap_protocol::options::{
-    CommandLine, Item, KEPT_BY_CLIENTS, OptionError, Order, parse_ordered,
-};
-use stap_protocol::target::{Arch, TargetNameError};
-use stap_protocol::text::escape;
+use stap_protocol::options::{CommandLine, Item, KEPT_BY_CLIENTS, OptionError, Order, parse_with};
+use stap_protocol::target::{Arch, TargetNameError, TargetPattern};
 
-use super::staprun::{Color, RunOptions};
+use self::values::{MAX_PID, color, global, last_pass, os, pass_5_digit, pattern, within};
+use super::staprun::RunOptions;
 use crate::server_spec::{ServerSpec, ServerSpecError};
 
 /// What the words after the program's name ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Question {
     /// `-h`, `--help`.
     Help,
     /// `-V`, `--version`.
@@ -53,8 +52,12 @@ pub(crate) struct Plan {
     pub(crate) left_out: Vec<String>,
     /// What the script is given.
     pub(crate) script_arguments: Vec<Vec<u8>>,
-    /// `-r`, the last one.
-    pub(crate) release: Option<OsString>,
+    /// `-r`, each value once: a release, `RELEASE:ARCH`, or a build tree.
+    pub(crate) releases: Vec<OsString>,
+    /// `--targets`, in order.
+    pub(crate) patterns: Vec<TargetPattern>,
+    /// `--json`.
+    pub(crate) json: bool,
     /// `-a`, the last one.
     pub(crate) arch: Option<Arch>,
     /// `-m`, without `.ko`.
@@ -118,6 +121,11 @@ pub(crate) enum CommandLineError {
     Global(String),
     #[error("Invalid argument '{0}' to --color: it should be always, auto or never.")]
     Color(String),
+    #[error(
+        "Invalid argument '{0}' to --targets: {1}.\n\
+         It should be RELEASE[:ARCH], in which * and ? stand for any text and one character."
+    )]
+    Targets(String, #[source] TargetNameError),
     #[error("Invalid argument to -a: {0}.")]
     Arch(#[from] TargetNameError),
     #[error(
@@ -129,10 +137,10 @@ pub(crate) enum CommandLineError {
     Unsupported(String),
 }
 
-impl Asked {
+impl Question {
     /// Reads the words after the program's name.
     pub(crate) fn parse(words: &[Vec<u8>], order: Order) -> Result<Self, CommandLineError> {
-        let line = parse_ordered(words, order)?;
+        let line = parse_with(words, order, &OWN)?;
         let is_help = |item: &Item| is_option(item, 'h', "help");
         let is_version = |item: &Item| is_option(item, 'V', "version");
         match line
@@ -155,6 +163,11 @@ impl Asked {
 }
 
 impl Plan {
+    /// Whether there is one result for each of several targets.
+    pub(crate) fn is_for_several(&self) -> bool {
+        self.json || !self.patterns.is_empty() || self.releases.len() > 1
+    }
+
     fn of(line: &CommandLine) -> Result<Self, CommandLineError> {
         let mut plan = Self::default();
         for item in line.options() {
@@ -215,7 +228,9 @@ impl Plan {
                 return Ok(());
             }
             'r' => {
-                self.release = Some(os(value));
+                if !self.releases.contains(&os(value)) {
+                    self.releases.push(os(value));
+                }
                 return Ok(());
             }
             'G' => {
@@ -305,6 +320,10 @@ impl Plan {
         }
         if let Some(value) = word.strip_prefix(b"--server=") {
             self.servers.push(ServerSpec::parse(value)?);
+        } else if let Some(value) = word.strip_prefix(b"--targets=") {
+            self.patterns.push(pattern(value)?);
+        } else if word == b"--json" {
+            self.json = true;
         } else if let Some(value) = word.strip_prefix(b"--ssl=") {
             self.databases.push(os(value).into());
         } else {
@@ -351,70 +370,6 @@ fn is_listing(item: &Item) -> bool {
     }
 }
 
-fn last_pass(value: &[u8]) -> Result<LastPass, CommandLineError> {
-    match number(value) {
-        Some(1..=3) => Ok(LastPass::Text),
-        Some(4) => Ok(LastPass::Module),
-        Some(5) => Ok(LastPass::Run),
-        _ => Err(CommandLineError::Pass),
-    }
-}
-
-fn within(
-    value: &[u8],
-    range: std::ops::RangeInclusive<u32>,
-    otherwise: CommandLineError,
-) -> Result<OsString, CommandLineError> {
-    match number(value) {
-        Some(number) if range.contains(&number) => Ok(os(value)),
-        _ => Err(otherwise),
-    }
-}
-
-fn number(value: &[u8]) -> Option<u32> {
-    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(value)
-        .ok()
-        .filter(|_| digits)?
-        .parse()
-        .ok()
-}
-
-/// `staprun` takes what follows the module for more options if it looks like them.
-fn global(value: &[u8]) -> Result<OsString, CommandLineError> {
-    let name = value.split(|byte| *byte == b'=').next().unwrap_or_default();
-    let starts_well = name
-        .first()
-        .is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
-    let goes_on_well = name
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    if starts_well && goes_on_well && name.len() < value.len() {
-        Ok(os(value))
-    } else {
-        Err(CommandLineError::Global(escape(value)))
-    }
-}
-
-fn color(value: Option<&[u8]>) -> Result<Option<Color>, CommandLineError> {
-    match value {
-        None | Some(b"always") => Ok(Some(Color::Always)),
-        Some(b"never") => Ok(Some(Color::Never)),
-        Some(b"auto") => Ok(None),
-        Some(other) => Err(CommandLineError::Color(escape(other))),
-    }
-}
-
-/// `--vp ABCDE` adds a digit to the verbosity of each pass.
-fn pass_5_digit(value: &[u8]) -> Option<usize> {
-    let digit = value.get(4).filter(|byte| byte.is_ascii_digit())?;
-    Some(usize::from(digit - b'0'))
-}
-
-fn os(bytes: &[u8]) -> OsString {
-    OsString::from_vec(bytes.to_vec())
-}
-
 /// Long options of stap that make no sense where a server compiles and this host runs.
 const UNSUPPORTED: [&str; 6] = [
     "interactive",
@@ -425,8 +380,8 @@ const UNSUPPORTED: [&str; 6] = [
     "use-server-on-error",
 ];
 
-/// The kernel's own limit for process ids (PID_MAX_LIMIT).
-const MAX_PID: u32 = 4 << 20;
+/// The options of our own whose value may be the next word.
+const OWN: [&str; 1] = ["targets"];
 
 #[cfg(test)]
 mod tests;

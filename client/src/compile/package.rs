@@ -1,20 +1,18 @@
 //! From a plan to the request that is sent.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::io;
 
 use stap_protocol::job::InputFile;
 use stap_protocol::locale;
 use stap_protocol::request::{InvalidRequest, MachineOwnerKeys, Parts, Request, SysInfo};
-use stap_protocol::target::{KernelRelease, TargetName, TargetNameError};
+use stap_protocol::target::TargetName;
 use stap_protocol::text::escape;
 
 use super::command_line::{Plan, Script};
 use super::sources::{SourceError, Sources};
-use crate::host::Host;
+use super::wanted::{self, TargetError, Wanted};
 
 /// Why there is nothing to send.
 #[derive(Debug, thiserror::Error)]
@@ -27,48 +25,45 @@ pub(crate) enum PackageError {
     Request(#[from] InvalidRequest),
 }
 
-/// Why it is not known what to build for.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TargetError {
-    #[error("Invalid kernel release '{given}': {source}")]
-    Release {
-        given: String,
-        source: TargetNameError,
-    },
-    #[error(
-        "The kernel release of the build tree {} is not known: {source}\n\
-         Build the kernel there first, or give -r its release",
-        tree.display()
-    )]
-    Tree { tree: PathBuf, source: io::Error },
-}
-
 /// A request, and what went less well while it was made.
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) request: Request,
+    /// Where among the arguments more options can be put.
+    options_end: usize,
     pub(crate) warnings: Vec<String>,
     /// Lines that go out as they are.
     pub(crate) notices: Vec<String>,
 }
 
-/// What the modules are to be built for: `-r`, else `SYSTEMTAP_RELEASE`, else the running kernel.
-pub(crate) fn target(plan: &Plan, host: &Host) -> Result<TargetName, TargetError> {
-    let release = match given_release(plan) {
-        Some(given) => release(&given)?,
-        None => host.target.release.clone(),
-    };
-    let arch = plan
-        .arch
-        .clone()
-        .unwrap_or_else(|| host.target.arch.clone());
-    Ok(TargetName { release, arch })
+impl Package {
+    /// The same request for one target, as any server knows it.
+    ///
+    /// # Errors
+    ///
+    /// When it has too many arguments.
+    pub(crate) fn for_one(
+        &self,
+        target: &TargetName,
+        is_foreign: bool,
+    ) -> Result<Request, InvalidRequest> {
+        let mut parts = self.request.clone().into_parts();
+        let mut words = vec![format!("-r{}", target.release).into_bytes()];
+        if is_foreign {
+            words.push(format!("-a{}", target.arch).into_bytes());
+        }
+        let end = self.options_end;
+        parts.arguments.splice(end..end, words);
+        parts.targets.clear();
+        parts.target = SysInfo::from(target.clone());
+        Request::new(parts)
+    }
 }
 
 /// Reads all that is to be sent. It may wait for standard input.
 pub(crate) fn package(
     plan: &Plan,
-    target: &TargetName,
+    wanted: &Wanted,
     machine_owner_keys: MachineOwnerKeys,
 ) -> Result<Package, PackageError> {
     let mut sources = Sources::default();
@@ -82,9 +77,17 @@ pub(crate) fn package(
         arguments.extend([b"-I".to_vec(), sources.add_tapset(tapset)?]);
     }
     arguments.extend(plan.forwarded.iter().cloned());
-    if given_release(plan).is_some() {
-        arguments.push(format!("-r{}", target.release).into_bytes());
+    match wanted {
+        Wanted::One(target) => {
+            let given = wanted::given(plan);
+            arguments.extend(given.map(|_| format!("-r{}", target.release).into_bytes()));
+            let arch = wanted::arch_of_release(plan);
+            arguments.extend(arch.map(|arch| format!("-a{arch}").into_bytes()));
+        }
+        // Each target has its own.
+        Wanted::Several(_) => arguments.retain(|word| !word.starts_with(b"-a")),
     }
+    let options_end = arguments.len();
     if !plan.script_arguments.is_empty() {
         arguments.push(b"--".to_vec());
         arguments.extend(plan.script_arguments.iter().cloned());
@@ -98,46 +101,18 @@ pub(crate) fn package(
             .collect(),
         locale,
         machine_owner_keys,
-        wants_origin: plan.verbosity > 0,
-        ..Parts::new(SysInfo::from(target.clone()), arguments)
+        wants_origin: plan.verbosity > 0 || plan.json,
+        ..match wanted {
+            Wanted::One(target) => Parts::new(SysInfo::from(target.clone()), arguments),
+            Wanted::Several(patterns) => Parts::for_several(patterns.clone(), arguments),
+        }
     })?;
     Ok(Package {
         request,
+        options_end,
         warnings,
         notices,
     })
-}
-
-/// The variable counts as if `-r` had been given, for the server's stap too.
-fn given_release(plan: &Plan) -> Option<OsString> {
-    let from_environment =
-        || env::var_os("SYSTEMTAP_RELEASE").filter(|release| !release.is_empty());
-    plan.release.clone().or_else(from_environment)
-}
-
-fn release(given: &OsStr) -> Result<KernelRelease, TargetError> {
-    let tree = Path::new(given);
-    let text = if tree.is_absolute() {
-        let read = |source| TargetError::Tree {
-            tree: tree.to_owned(),
-            source,
-        };
-        release_of_tree(tree).map_err(read)?
-    } else {
-        given.to_string_lossy().into_owned()
-    };
-    text.trim().parse().map_err(|source| TargetError::Release {
-        given: escape(text.as_bytes()),
-        source,
-    })
-}
-
-fn release_of_tree(tree: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(tree.join("include/config/kernel.release"))?
-        .take(MAX_RELEASE_FILE)
-        .read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// The locale variables that are set, and a line for each that cannot be sent.
@@ -159,28 +134,25 @@ fn locale_of(value: impl Fn(&str) -> Option<OsString>) -> (Vec<(String, String)>
     (variables, notices)
 }
 
-/// One line with a release.
-const MAX_RELEASE_FILE: u64 = 4096;
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use stap_protocol::options::Order;
 
-    use super::super::command_line::Asked;
+    use super::super::command_line::Question;
     use super::*;
 
     fn packaged(words: &[&str]) -> Package {
         let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
-        let Asked::Compile(plan) = Asked::parse(&words, Order::Permute).unwrap() else {
+        let Question::Compile(plan) = Question::parse(&words, Order::Permute).unwrap() else {
             panic!("{words:?} asks for no compile");
         };
         let target = TargetName {
             release: "6.1".parse().unwrap(),
             arch: "x86_64".parse().unwrap(),
         };
-        package(&plan, &target, MachineOwnerKeys::NotAsked).unwrap()
+        package(&plan, &Wanted::One(target), MachineOwnerKeys::NotAsked).unwrap()
     }
 
     fn arguments(package: &Package) -> Vec<&str> {
@@ -237,28 +209,42 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_sent_as_a_release_and_not_as_a_tree() {
-        let tree = tempfile::tempdir().unwrap();
-        fs::create_dir_all(tree.path().join("include/config")).unwrap();
-        fs::write(
-            tree.path().join("include/config/kernel.release"),
-            "6.9.9-x\n",
-        )
-        .unwrap();
-        assert_eq!(
-            release(tree.path().as_os_str()).unwrap().as_str(),
-            "6.9.9-x"
-        );
+    fn several_targets_are_in_no_option_and_one_can_be_asked_for_by_itself() {
+        let words =
+            ["-p4", "-a", "s390x", "-e", "x", "--", "-r"].map(|word| word.as_bytes().to_vec());
+        let Question::Compile(plan) = Question::parse(&words, Order::Permute).unwrap() else {
+            panic!("it asks for a compile");
+        };
+        let patterns = vec!["6.*:*".parse().unwrap()];
+        let wanted = Wanted::Several(patterns.clone());
+        let package = package(&plan, &wanted, MachineOwnerKeys::NotAsked).unwrap();
+        assert_eq!(arguments(&package), ["-p4", "-ex", "--", "-r"]);
+        assert_eq!(package.request.targets, patterns);
+        assert_eq!(package.request.target.to_string(), "several-targets");
 
-        let missing = release(OsStr::new("/nonexistent/tree")).unwrap_err();
-        assert!(
-            missing.to_string().contains("/nonexistent/tree"),
-            "{missing}"
-        );
-        assert!(matches!(
-            release(OsStr::new("../x")),
-            Err(TargetError::Release { .. })
-        ));
+        let target = TargetName {
+            release: "6.1".parse().unwrap(),
+            arch: "arm64".parse().unwrap(),
+        };
+        let one = package.for_one(&target, true).unwrap();
+        let words: Vec<_> = one
+            .arguments
+            .iter()
+            .map(|word| String::from_utf8_lossy(word))
+            .collect();
+        assert_eq!(words, ["-p4", "-ex", "-r6.1", "-aarm64", "--", "-r"]);
+        assert!(one.targets.is_empty());
+        assert_eq!(one.target.to_string(), "6.1 arm64");
+    }
+
+    #[test]
+    fn a_request_for_one_target_has_no_member_of_ours() {
+        let sent = packaged(&["-r", "6.1:x86_64", "-p4", "-e", "x"]);
+        assert_eq!(arguments(&sent), ["-p4", "-ex", "-r6.1", "-ax86_64"]);
+        let bytes = sent.request.encode();
+        for name in [&b"targets"[..], b"wants"] {
+            assert!(!bytes.windows(name.len()).any(|window| window == name));
+        }
     }
 
     #[test]

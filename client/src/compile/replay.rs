@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use stap_certs::{Certificate, CertificateError};
+use stap_protocol::job::OutputFile;
 use stap_protocol::path::FileName;
 use stap_protocol::reply::Reply;
 use stap_protocol::request::Request;
@@ -49,8 +50,18 @@ pub(crate) fn print_streams(reply: &Reply, last_pass: LastPass) -> Result<(), Re
     } else {
         reply.stdout.clone()
     };
-    print_result(&stdout).map_err(ReplayError::Output)?;
-    match io::stderr().write_all(&reply.stderr) {
+    print_output(&stdout)?;
+    print_words(&reply.stderr)
+}
+
+/// Prints a documented result.
+pub(crate) fn print_output(bytes: &[u8]) -> Result<(), ReplayError> {
+    print_result(bytes).map_err(ReplayError::Output)
+}
+
+/// Prints what a server's stap says.
+pub(crate) fn print_words(bytes: &[u8]) -> Result<(), ReplayError> {
+    match io::stderr().write_all(bytes) {
         // A reader that went away does not stop a compile.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(ReplayError::Output(error)),
         _ => Ok(()),
@@ -76,15 +87,8 @@ pub(crate) fn place_module(
     plan: &Plan,
     scratch: &Scratch,
 ) -> Result<Option<PathBuf>, ReplayError> {
-    if plan.last_pass < LastPass::Module {
-        return Ok(None);
-    }
-    let Some(module) = chosen_module(reply, plan)? else {
-        return Ok(None);
-    };
-    let signature = [module.as_bytes(), b".sgn"].concat();
-    let belongs = |name: &FileName| name == module || name.as_bytes() == signature;
-    for file in reply.files.iter().filter(|file| belongs(&file.name)) {
+    let files = module_files(reply, plan)?;
+    for file in &files {
         scratch
             .write(file.name.as_path(), &file.content)
             .map_err(ReplayError::Scratch)?;
@@ -95,11 +99,31 @@ pub(crate) fn place_module(
             })?;
         }
     }
+    let Some(module) = files.first().map(|file| &file.name) else {
+        return Ok(None);
+    };
     if plan.last_pass == LastPass::Module {
         let line = [module.as_bytes(), b"\n"].concat();
         print_result(&line).map_err(ReplayError::Output)?;
     }
     Ok(Some(scratch.path().join(module.as_path())))
+}
+
+/// The module and, behind it, its signature; nothing where no module was asked for.
+pub(crate) fn module_files<'a>(
+    reply: &'a Reply,
+    plan: &Plan,
+) -> Result<Vec<&'a OutputFile>, ReplayError> {
+    if plan.last_pass < LastPass::Module {
+        return Ok(Vec::new());
+    }
+    let Some(module) = chosen_module(reply, plan)? else {
+        return Ok(Vec::new());
+    };
+    let signature = [module.as_bytes(), b".sgn"].concat();
+    let wanted = [module.as_bytes(), &signature];
+    let named = |name: &[u8]| reply.files.iter().find(|file| file.name.as_bytes() == name);
+    Ok(wanted.into_iter().filter_map(named).collect())
 }
 
 fn chosen_module<'a>(reply: &'a Reply, plan: &Plan) -> Result<Option<&'a FileName>, ReplayError> {
@@ -158,8 +182,7 @@ pub(crate) fn keep_exchange(
 /// # Errors
 ///
 /// When the temporary directory cannot be written.
-pub(crate) fn keep_reply(scratch: &Scratch, reply: &Reply) -> io::Result<()> {
-    let server = Path::new("server");
+pub(crate) fn keep_reply(scratch: &Scratch, server: &Path, reply: &Reply) -> io::Result<()> {
     scratch.write(&server.join("rc"), reply.rc.to_string().as_bytes())?;
     scratch.write(&server.join("stdout"), &reply.stdout)?;
     scratch.write(&server.join("stderr"), &reply.stderr)?;
@@ -171,7 +194,7 @@ pub(crate) fn keep_reply(scratch: &Scratch, reply: &Reply) -> io::Result<()> {
 }
 
 /// The server names its copy of the module; the client names its own, or none.
-fn without_module_names(stdout: &[u8]) -> Vec<u8> {
+pub(crate) fn without_module_names(stdout: &[u8]) -> Vec<u8> {
     let lines = stdout.split_inclusive(|byte| *byte == b'\n');
     let names_module = |line: &&[u8]| line.strip_suffix(b"\n").unwrap_or(line).ends_with(b".ko");
     lines
@@ -186,7 +209,6 @@ const SIGNING_KEY: &str = "signing_key.x509";
 mod tests {
     use std::fs;
 
-    use stap_protocol::job::OutputFile;
     use stap_protocol::reply::Parts;
 
     use super::*;

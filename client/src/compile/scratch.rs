@@ -86,15 +86,24 @@ fn parent(tmpdir: Option<PathBuf>) -> Result<PathBuf, ScratchError> {
 ///
 /// When the current directory cannot be written.
 pub(crate) fn save_here(name: &Path, contents: &[u8]) -> io::Result<()> {
+    save_in(Path::new("."), name, contents)
+}
+
+/// The same for any directory.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub(crate) fn save_in(directory: &Path, name: &Path, contents: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         .prefix(".stap")
         // Modified by the caller's umask.
         .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(".")?;
+        .tempfile_in(directory)?;
     file.write_all(contents)?;
     file.flush()?;
     // The rename replaces a link of that name instead of writing through it.
-    file.persist(Path::new(".").join(name))
+    file.persist(directory.join(name))
         .map_err(|error| error.error)?;
     Ok(())
 }

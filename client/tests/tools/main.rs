@@ -13,6 +13,7 @@ mod authorize;
 mod replies;
 mod requests;
 mod run;
+mod several;
 mod stand_in;
 mod start;
 mod stop;

@@ -29,6 +29,8 @@ pub(crate) struct StandIn {
 pub(crate) enum Answer {
     /// These bytes.
     Package(Vec<u8>),
+    /// What becomes of the request.
+    For(fn(&Request) -> Vec<u8>),
     /// Nothing, until the client has gone.
     Silence,
 }
@@ -122,14 +124,17 @@ async fn serve(answer: &Answer, tell_address: &Sender<SocketAddr>, tell: &Sender
         let Ok(Received::Request(package)) = stream.read_request(64 << 20).await else {
             continue;
         };
-        if tell
-            .send(Request::decode(&package, &Limits::default()).unwrap())
-            .is_err()
-        {
+        let request = Request::decode(&package, &Limits::default()).unwrap();
+        let made = match answer {
+            Answer::For(make) => make(&request),
+            _ => Vec::new(),
+        };
+        if tell.send(request).is_err() {
             return;
         }
         match answer {
             Answer::Package(bytes) => stream.reply(bytes).await.unwrap(),
+            Answer::For(_) => stream.reply(&made).await.unwrap(),
             Answer::Silence => stream.gone().await,
         }
     }

@@ -102,6 +102,14 @@ impl Announcement {
         &self.sysinfo
     }
 
+    /// The target, if what was announced is `<release> <arch>` and nothing else.
+    #[must_use]
+    pub fn target(&self) -> Option<TargetName> {
+        let (release, arch) = self.sysinfo.split_once(' ')?;
+        let (release, arch) = (release.parse().ok()?, arch.parse().ok()?);
+        Some(TargetName { release, arch })
+    }
+
     /// The protocol version of the server.
     #[must_use]
     pub fn version(&self) -> ProtocolVersion {

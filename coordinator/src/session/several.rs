@@ -13,7 +13,7 @@ use stap_protocol::reply::{MAX_SEVERAL_BYTES, OfTarget, Replies, Reply};
 use stap_protocol::request::{Request, SysInfo};
 use stap_protocol::signing::messages::Keys;
 use tokio::time::Instant;
-use tracing::{Instrument as _, info_span};
+use tracing::{Instrument as _, Span, info_span};
 
 use super::account::{size, weight};
 use super::{Built, Connected, Sessions};
@@ -21,6 +21,7 @@ use crate::catalogue::{Chosen, NothingFits};
 use crate::intake::{at_most, unknown};
 use crate::memory::Holding;
 use crate::refusal::Refusal;
+use crate::request_id::RequestId;
 
 impl Sessions {
     /// Does what the request asks for each of its targets.
@@ -79,7 +80,8 @@ impl Sessions {
                 break;
             };
             let id = client.id.part(at + 1);
-            let refused = |refusal: Refusal| self.refuse(&refusal, client, id);
+            let refused =
+                |refusal: Refusal| span(id).in_scope(|| self.refuse(&refusal, client, id));
             let reply = match outcome {
                 // There is room for fewer jobs than there are slots: the user has other requests.
                 Err(Refusal::Busy { .. }) if !running.is_empty() => {
@@ -130,16 +132,20 @@ impl Sessions {
     ) -> (Result<Built<'a>, Refusal>, Instant) {
         let began = Instant::now();
         let id = client.id.part(part);
-        let span = info_span!(parent: None, "request", %id);
         let outcome = match chosen {
             Chosen::Served(target) => {
                 let build = self.build(request.clone(), target, id, keys, client);
-                build.instrument(span).await
+                build.instrument(span(id)).await
             }
             Chosen::Missing(name) => Err(unknown(&SysInfo::from(name.clone()), &self.catalogue)),
         };
         (outcome, began)
     }
+}
+
+/// The lines of a part have its id instead of the request's.
+fn span(id: RequestId) -> Span {
+    info_span!(parent: None, "request", %id)
 }
 
 /// What there is for the reply so far.

@@ -92,6 +92,11 @@ fn what_fails_for_one_target_concerns_no_other() {
             && unknown.contains("-1.1)"),
         "{unknown}"
     );
+    assert!(
+        server.log().contains("-1.1] request refused"),
+        "{}",
+        server.log()
+    );
     let limit = stderr(&limit.reply);
     assert!(limit.contains("reached the limit 'wall'"), "{limit}");
     assert!(good.reply.module().is_some());

@@ -42,6 +42,8 @@ mod rows;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod several;
+#[cfg(test)]
 mod signing;
 #[cfg(test)]
 mod standins;

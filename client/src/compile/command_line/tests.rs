@@ -1,15 +1,16 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::compile::staprun::Color;
 
-fn asked(words: &[&str]) -> Result<Asked, CommandLineError> {
+fn asked(words: &[&str]) -> Result<Question, CommandLineError> {
     let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
-    Asked::parse(&words, Order::Permute)
+    Question::parse(&words, Order::Permute)
 }
 
 fn plan(words: &[&str]) -> Plan {
     match asked(words) {
-        Ok(Asked::Compile(plan)) => *plan,
+        Ok(Question::Compile(plan)) => *plan,
         other => panic!("{words:?} was read as {other:?}"),
     }
 }
@@ -156,8 +157,59 @@ fn what_concerns_this_host_alone_is_not_sent() {
     assert_eq!(plan.run.globals, ["a=1"]);
     assert_eq!(plan.run.color, Some(Color::Never));
     assert_eq!(plan.tapsets, [PathBuf::from("t")]);
-    assert_eq!(plan.release.as_deref(), Some("6.1".as_ref()));
+    assert_eq!(plan.releases, ["6.1"]);
     assert_eq!(texts(&plan.forwarded), ["-ex"]);
+}
+
+#[test]
+fn several_targets_are_named_in_two_ways() {
+    let plan = plan(&[
+        "-r",
+        "6.1",
+        "--targets",
+        "7.*:*",
+        "-r6.1",
+        "-r6.2:arm64",
+        "--targets=6.?",
+        "script.stp",
+        "--",
+        "--targets",
+        "x",
+    ]);
+    assert_eq!(plan.releases, ["6.1", "6.2:arm64"]);
+    let patterns: Vec<_> = plan.patterns.iter().map(ToString::to_string).collect();
+    assert_eq!(patterns, ["7.*:*", "6.?"]);
+    assert!(plan.is_for_several());
+    assert_eq!(plan.script, Script::File("script.stp".into()));
+    assert_eq!(texts(&plan.script_arguments), ["--targets", "x"]);
+    assert!(plan.forwarded.is_empty());
+}
+
+#[test]
+fn one_release_is_a_plan_as_ever() {
+    for words in [
+        &["-r", "6.1", "-e", "x"][..],
+        &["-r6.1", "-r", "6.1", "-ex"],
+    ] {
+        let plan = plan(words);
+        assert_eq!((plan.releases.len(), plan.is_for_several()), (1, false));
+    }
+    assert!(plan(&["--json", "-e", "x"]).is_for_several());
+}
+
+#[test]
+fn bad_targets_are_told() {
+    assert_eq!(
+        error(&["-e", "x", "--targets"]),
+        "Missing argument to --targets"
+    );
+    for pattern in ["", "../*", "[6]*"] {
+        let told = error(&["-e", "x", "--targets", pattern]);
+        assert!(
+            told.contains("to --targets") && told.contains("RELEASE[:ARCH]"),
+            "{told}"
+        );
+    }
 }
 
 #[test]
@@ -229,9 +281,9 @@ fn what_only_stap_itself_can_do_is_refused_by_name() {
 
 #[test]
 fn help_and_version_need_nothing_else() {
-    assert_eq!(asked(&["-h"]), Ok(Asked::Help));
-    assert_eq!(asked(&["--help", "-p9"]), Ok(Asked::Help));
-    assert_eq!(asked(&["-vV"]), Ok(Asked::Version));
+    assert_eq!(asked(&["-h"]), Ok(Question::Help));
+    assert_eq!(asked(&["--help", "-p9"]), Ok(Question::Help));
+    assert_eq!(asked(&["-vV"]), Ok(Question::Version));
     assert_eq!(
         plan(&["--", "--help"]).script,
         Script::File("--help".into())
@@ -252,15 +304,15 @@ proptest! {
     fn operands_behind_the_separator_survive(words: Vec<Vec<u8>>) {
         let mut line = vec![b"-e".to_vec(), b"x".to_vec(), b"--".to_vec()];
         line.extend(words.iter().cloned());
-        let asked = Asked::parse(&line, Order::Permute).unwrap();
-        let Asked::Compile(plan) = asked else { panic!("not a compile") };
+        let asked = Question::parse(&line, Order::Permute).unwrap();
+        let Question::Compile(plan) = asked else { panic!("not a compile") };
         prop_assert_eq!(plan.script_arguments, words);
         prop_assert_eq!(texts(&plan.forwarded), ["-ex"]);
     }
 
     #[test]
     fn no_words_make_the_reader_panic(words: Vec<Vec<u8>>) {
-        if let Err(error) = Asked::parse(&words, Order::Posix) {
+        if let Err(error) = Question::parse(&words, Order::Posix) {
             prop_assert!(!error.to_string().is_empty());
         }
     }

@@ -12,7 +12,7 @@ use std::fmt;
 
 use crate::text;
 
-pub use parse::{OptionError, Order, parse, parse_ordered};
+pub use parse::{OptionError, Order, parse, parse_ordered, parse_with};
 pub use table::{Arity, KEPT_BY_CLIENTS, LONG, LongOption, SHORT};
 
 /// A command line, taken apart.

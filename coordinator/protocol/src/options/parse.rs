@@ -46,6 +46,16 @@ pub fn parse(arguments: &[Vec<u8>]) -> Result<CommandLine, OptionError> {
 
 /// Takes `arguments` apart, with options where `order` allows them.
 pub fn parse_ordered(arguments: &[Vec<u8>], order: Order) -> Result<CommandLine, OptionError> {
+    parse_with(arguments, order, &[])
+}
+
+/// The same for a program that has options besides stap's. Long options in `own` take a value, attached or
+/// as the next word; they become [`Item::Unknown`] with the value attached.
+pub fn parse_with(
+    arguments: &[Vec<u8>],
+    order: Order,
+    own: &[&str],
+) -> Result<CommandLine, OptionError> {
     let mut line = CommandLine::default();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
@@ -59,6 +69,11 @@ pub fn parse_ordered(arguments: &[Vec<u8>], order: Order) -> Result<CommandLine,
                 line.items.extend(words.cloned().map(Item::Operand));
                 break;
             }
+        } else if own.iter().any(|own| is_word_of(word, own)) {
+            let missing = || OptionError::MissingValue(text::escape(word));
+            let value = words.next().ok_or_else(missing)?;
+            let attached = [&word[..], b"=", value].concat();
+            line.items.push(Item::Unknown(attached));
         } else if let Some(long) = word.strip_prefix(SEPARATOR) {
             line.items
                 .push(parse_long(word, long, || words.next().cloned())?);
@@ -67,6 +82,10 @@ pub fn parse_ordered(arguments: &[Vec<u8>], order: Order) -> Result<CommandLine,
         }
     }
     Ok(line)
+}
+
+fn is_word_of(word: &[u8], long: &str) -> bool {
+    word.strip_prefix(SEPARATOR) == Some(long.as_bytes())
 }
 
 /// `-vvp4`: letters without values, up to one that takes the rest of the word, or the next one.
