@@ -110,7 +110,7 @@ fn entering(sources: &Sources) -> Command {
 /// Starts this test in a new world and reports what came of it.
 fn start_inside(test: &str, sources: &Sources) {
     let output = entering(sources)
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
         .output()
         .expect("unshare is part of util-linux");
     let said = String::from_utf8_lossy(&output.stdout);

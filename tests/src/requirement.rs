@@ -14,6 +14,8 @@ const SKIPPED: &str = "STAP_TEST_SKIPPED";
 const TARGET_ROOT: &str = "STAP_TEST_ROOT";
 /// One that boots, with systemd; see `deploy/target-root --system`.
 const SYSTEM_ROOT: &str = "STAP_TEST_SYSTEM_ROOT";
+/// A root with the kernel headers of another architecture; see `deploy/target-root --arch`.
+const CROSS_ROOT: &str = "STAP_TEST_CROSS_ROOT";
 /// The unpacked stock compile server of that root's release; see `tests/stock-server`.
 const STOCK: &str = "STAP_TEST_STOCK";
 /// The same two of other releases, `ROOT=SERVER`, separated by colons; see `tests/run`.
@@ -81,6 +83,18 @@ pub fn has_target_root() -> bool {
 #[must_use]
 pub fn system_root() -> Option<PathBuf> {
     std::env::var_os(SYSTEM_ROOT).map(PathBuf::from)
+}
+
+/// The root for another architecture, recording the skip where there is none.
+#[must_use]
+pub fn cross_root() -> Option<PathBuf> {
+    let found = std::env::var_os(CROSS_ROOT).map(PathBuf::from);
+    let absent = found.is_none();
+    met(
+        "cross-root",
+        absent.then(|| format!("{CROSS_ROOT} names no unpacked root")),
+    );
+    found
 }
 
 /// The stock compile server that ours is compared with, when one was named.

@@ -16,7 +16,7 @@ use crate::finished::Finished;
 use crate::lab::{Lab, User};
 use crate::server::{Server, fresh_log, log_option};
 use crate::wait;
-use crate::world::{PATH, TARGET_ROOT, WARM};
+use crate::world::{OTHER_ROOT, PATH, TARGET_ROOT, WARM};
 
 /// Where the root is mounted a second time, with what a bare run needs in it.
 const BARE: &str = "/run/lab/bare";
@@ -98,16 +98,29 @@ pub fn serve_replaying(user: User) -> Server {
 /// When it does not start.
 #[must_use]
 pub fn serve_under(user: User, policy: &str) -> Server {
+    serve_roots(user, policy, &[TARGET_ROOT])
+}
+
+/// The same for every target of the other root, too.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn serve_both(user: User) -> Server {
+    serve_roots(user, "personal", &[TARGET_ROOT, OTHER_ROOT])
+}
+
+fn serve_roots(user: User, policy: &str, roots: &[&str]) -> Server {
     let cache = warm_directory("served", user);
     forget_results(&cache, user);
     let log = fresh_log(user);
-    let root = format!("--root={TARGET_ROOT}");
     let policy = format!("--policy={policy}");
     let start = user
         .command("stap-start-server")
         .without_env("SYSTEMTAP_STAP")
         .env("XDG_CACHE_HOME", cache)
-        .args([&log_option(&log), &root, &policy]);
+        .args([&log_option(&log), &policy])
+        .args(roots.iter().map(|root| format!("--root={root}")));
     Server::started(&start.deadline(WARM_UP).run(), log)
 }
 

@@ -165,6 +165,13 @@ impl Warmth {
         if !station.replays || !station.jail.has_own_view() {
             return State::Warm(seed);
         }
+        if served.is_foreign {
+            let (target, name) = (&served.target.name, variant.name());
+            tracing::info!(
+                "pass 4 for {target} ({name}) runs make as usual: it is for another machine"
+            );
+            return State::Warm(seed);
+        }
         let learner = Learner {
             stage: Stage {
                 station,

@@ -10,6 +10,8 @@ mod client;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod cross;
+#[cfg(test)]
 mod dependencies;
 #[cfg(test)]
 mod doctor;

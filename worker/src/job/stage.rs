@@ -164,8 +164,14 @@ impl Stage<'_> {
 
     fn server_arguments(&self) -> Vec<Vec<u8>> {
         let mut arguments = vec![format!("-r{}", self.served.named).into_bytes()];
-        if let Some(arch) = &self.station.arch {
-            arguments.push(format!("-a{arch}").into_bytes());
+        let own = self
+            .served
+            .is_foreign
+            .then_some(&self.served.target.name.arch);
+        match (&self.station.arch, own) {
+            (Some(arch), _) => arguments.push(format!("-a{arch}").into_bytes()),
+            (None, Some(arch)) => arguments.push(format!("-a{arch}").into_bytes()),
+            (None, None) => (),
         }
         arguments.extend(
             self.station

@@ -23,6 +23,8 @@ pub struct Served {
     pub target: Target,
     /// The value of `-r`.
     pub named: String,
+    /// Whether it is for another machine than this one, so that stap has to be told.
+    pub is_foreign: bool,
     /// Whether stap and headers are real and known, so that warming is worth while.
     pub can_be_warmed: bool,
 }
@@ -107,6 +109,7 @@ fn served(survey: &Survey, found: &Found, stap: &Stap, real: bool) -> Result<Ser
     Ok(Served {
         target,
         named: found.named.clone(),
+        is_foreign: survey.is_foreign(&tree.arch),
         can_be_warmed: real,
     })
 }

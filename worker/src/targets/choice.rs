@@ -55,8 +55,9 @@ impl Survey {
             if let ReleaseChoice::BuildTree(path) = choice {
                 let found = self.tree_at(path)?;
                 // A tree that was named by hand goes before one that was found.
-                self.found
-                    .retain(|other| other.tree.release != found.tree.release);
+                self.found.retain(|other| {
+                    other.tree.release != found.tree.release || other.tree.arch != found.tree.arch
+                });
                 self.found.push(found);
             }
         }
@@ -73,15 +74,17 @@ impl Survey {
                 continue;
             }
             match Tree::read(root, &inside) {
-                Ok(tree) if tree.arch == self.arch => {
-                    let named = tree.path.display().to_string();
-                    return Ok(Found {
-                        root: index,
-                        tree,
-                        named,
-                    });
-                }
-                Ok(tree) => reason = format!("it is for {0}; start with -a {0}", tree.arch),
+                Ok(tree) => match self.judge_arch(&tree) {
+                    Ok(()) => {
+                        let named = tree.path.display().to_string();
+                        return Ok(Found {
+                            root: index,
+                            tree,
+                            named,
+                        });
+                    }
+                    Err(why) => reason = why,
+                },
                 Err(error) => reason = error.to_string(),
             }
         }
@@ -106,10 +109,11 @@ impl Survey {
             .roots
             .first()
             .map_or_else(|| Path::new("/"), Root::path);
+        let arch = self.arch.as_ref().unwrap_or(&self.machine);
         let mut digest = Sha256::new();
         for field in [
             release.as_str().as_bytes(),
-            self.arch.as_str().as_bytes(),
+            arch.as_str().as_bytes(),
             &stap.stamp,
         ] {
             digest.update((field.len() as u64).to_be_bytes());
@@ -125,7 +129,7 @@ impl Survey {
             build_tree: Path::new(MODULES).join(&named).join("build"),
             name: TargetName {
                 release,
-                arch: self.arch.clone(),
+                arch: arch.clone(),
             },
             root: root.to_owned(),
             stap: stap.path.clone(),
@@ -137,6 +141,7 @@ impl Survey {
         Ok(Served {
             target,
             named,
+            is_foreign: self.is_foreign(arch),
             can_be_warmed: false,
         })
     }

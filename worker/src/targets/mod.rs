@@ -24,7 +24,10 @@ use self::tree::{Tree, TreeError};
 #[derive(Debug)]
 pub struct Survey {
     roots: Vec<Root>,
-    arch: Arch,
+    /// What this host runs, and its compilers make.
+    machine: Arch,
+    /// The only architecture to be served, where one was configured.
+    arch: Option<Arch>,
     found: Vec<Found>,
     unusable: Vec<Unusable>,
 }
@@ -62,14 +65,15 @@ impl Survey {
     ///
     /// When a root cannot be opened or the architecture is no architecture.
     pub fn of(configuration: &Configuration) -> Result<Self, SurveyError> {
-        let machine = rustix::system::uname()
-            .machine()
-            .to_string_lossy()
-            .into_owned();
-        let arch = configuration.arch.clone().unwrap_or(machine);
-        let arch = arch
-            .parse()
-            .map_err(|error| SurveyError::Arch(arch, error))?;
+        let uname = rustix::system::uname();
+        Self::on(&uname.machine().to_string_lossy(), configuration)
+    }
+
+    /// The same for a host with this machine.
+    fn on(machine: &str, configuration: &Configuration) -> Result<Self, SurveyError> {
+        let parsed = |arch: String| arch.parse().map_err(|error| SurveyError::Arch(arch, error));
+        let arch = configuration.arch.clone().map(parsed).transpose()?;
+        let machine = parsed(machine.to_owned())?;
         let opened = |path: &PathBuf| {
             Root::open(path).map_err(|source| SurveyError::Root {
                 path: path.clone(),
@@ -83,6 +87,7 @@ impl Survey {
             .collect::<Result<_, _>>()?;
         let mut survey = Self {
             roots,
+            machine,
             arch,
             found: Vec::new(),
             unusable: Vec::new(),
@@ -134,17 +139,10 @@ impl Survey {
                 "it is the build tree of {release}, not of {expected}; install the headers again"
             ));
         }
-        if tree.arch != self.arch {
-            let (arch, served) = (&tree.arch, &self.arch);
-            return Err(format!(
-                "it is for {arch}, and this server serves {served}; start one with -a {arch}"
-            ));
-        }
-        match self
-            .found
-            .iter()
-            .find(|found| found.tree.release == tree.release)
-        {
+        self.judge_arch(&tree)?;
+        let is_same =
+            |found: &&Found| found.tree.release == tree.release && found.tree.arch == tree.arch;
+        match self.found.iter().find(is_same) {
             Some(first) => Err(format!(
                 "{} is already served from {}; the first root that has a release wins",
                 tree.release,
@@ -152,6 +150,28 @@ impl Survey {
             )),
             None => Ok(tree),
         }
+    }
+
+    /// Whether modules of a tree's architecture can be built here, and are to be.
+    fn judge_arch(&self, tree: &Tree) -> Result<(), String> {
+        let arch = &tree.arch;
+        if let Some(served) = self.arch.as_ref().filter(|served| *served != arch) {
+            return Err(format!(
+                "it is for {arch}, and this server serves {served}; start one with -a {arch}"
+            ));
+        }
+        if self.is_foreign(arch) && !tree.has_cross_compiler() {
+            let compiler = tree.compiler.display();
+            return Err(format!(
+                "it is for {arch}, and its compiler {compiler} is none for {arch} on this machine;                  make a root that has one with deploy/target-root --arch, or serve it on {arch}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether modules of an architecture are made by a cross compiler.
+    fn is_foreign(&self, arch: &Arch) -> bool {
+        *arch != self.machine
     }
 
     fn refusal(&self, root: usize, path: &Path, reason: String) -> Unusable {

@@ -71,7 +71,7 @@ fn reason(survey: &Survey) -> &str {
 #[test]
 fn a_target_is_found_behind_an_absolute_link() {
     let root = root();
-    let catalogue = catalogue(&Survey::of(&configuration(&[&root])).unwrap());
+    let catalogue = catalogue(&Survey::on("x86_64", &configuration(&[&root])).unwrap());
     let targets: Vec<_> = catalogue.served().map(|served| &served.target).collect();
     assert_eq!(targets.len(), 1);
     assert_eq!(targets[0].name.to_string(), format!("{RELEASE} x86_64"));
@@ -84,7 +84,7 @@ fn a_target_is_found_behind_an_absolute_link() {
 fn a_build_id_changes_with_the_headers_and_with_stap() {
     let root = root();
     let id = |version: &str| {
-        let survey = Survey::of(&configuration(&[&root])).unwrap();
+        let survey = Survey::on("x86_64", &configuration(&[&root])).unwrap();
         let staps = BTreeMap::from([(
             0,
             Ok(Stap {
@@ -111,7 +111,7 @@ fn what_is_of_no_use_is_listed_with_the_remedy() {
     let survey = |damage: &dyn Fn(&Path)| {
         let root = root();
         damage(&root.path().join("usr/src/linux-headers"));
-        Survey::of(&configuration(&[&root])).unwrap()
+        Survey::on("x86_64", &configuration(&[&root])).unwrap()
     };
     let survey_of = |path: &str, content: &str| {
         survey(&|headers: &Path| fs::write(headers.join(path), content).unwrap())
@@ -125,10 +125,62 @@ fn what_is_of_no_use_is_listed_with_the_remedy() {
     assert!(reason(&compiler).contains("its compiler gcc-99 is not in the root"));
 }
 
+/// A root with headers for arm64 whose variables name this compiler, which is there.
+fn root_for_arm64(compiler: &str) -> tempfile::TempDir {
+    let root = root();
+    let headers = root.path().join("usr/src/linux-headers");
+    fs::write(headers.join(".config"), "CONFIG_64BIT=y\nCONFIG_ARM64=y\n").unwrap();
+    let variables = format!("override ARCH = arm64\nCC = {compiler}\n");
+    fs::write(headers.join(".kernelvariables"), variables).unwrap();
+    fs::write(root.path().join("usr/bin").join(compiler), "").unwrap();
+    root
+}
+
+fn surveyed(roots: &[&tempfile::TempDir], arch: Option<&str>) -> Survey {
+    let configuration = Configuration {
+        arch: arch.map(str::to_owned),
+        ..configuration(roots)
+    };
+    Survey::on("x86_64", &configuration).unwrap()
+}
+
+#[test]
+fn another_architecture_is_served_where_its_compiler_is() {
+    let (own, cross) = (root(), root_for_arm64("aarch64-linux-gnu-gcc-15"));
+    let survey = surveyed(&[&own, &cross], None);
+    let catalogue = catalogue(&survey);
+    let served: Vec<_> = catalogue
+        .served()
+        .map(|served| (served.target.name.to_string(), served.is_foreign))
+        .collect();
+    assert_eq!(
+        served,
+        [
+            (format!("{RELEASE} arm64"), true),
+            (format!("{RELEASE} x86_64"), false)
+        ],
+        "the architecture is in .config, not in the release"
+    );
+}
+
+#[test]
+fn headers_of_another_architecture_are_of_no_use_without_its_compiler() {
+    let native = root_for_arm64("gcc-15");
+    let refused = surveyed(&[&native], None);
+    let why = reason(&refused);
+    assert!(
+        why.contains("it is for arm64, and its compiler /usr/bin/gcc-15 is none for arm64"),
+        "{why}"
+    );
+    let cross = root_for_arm64("aarch64-linux-gnu-gcc-15");
+    assert!(reason(&surveyed(&[&cross], Some("x86_64"))).contains("start one with -a arm64"));
+    assert_eq!(surveyed(&[&cross], Some("aarch64")).found.len(), 1);
+}
+
 #[test]
 fn a_root_without_stap_serves_nothing_and_says_why() {
     let root = root();
-    let survey = Survey::of(&configuration(&[&root])).unwrap();
+    let survey = Survey::on("x86_64", &configuration(&[&root])).unwrap();
     let catalogue = Catalogue::join(&survey, &Staps::new(), false);
     assert_eq!(catalogue.served().count(), 0);
     assert!(
@@ -141,7 +193,7 @@ fn a_root_without_stap_serves_nothing_and_says_why() {
 #[test]
 fn of_two_roots_with_the_same_release_the_first_wins() {
     let (first, second) = (root(), root());
-    let survey = Survey::of(&configuration(&[&first, &second])).unwrap();
+    let survey = Survey::on("x86_64", &configuration(&[&first, &second])).unwrap();
     assert!(survey.unusable[0].reason.contains("already served from"));
     assert!(survey.unusable[0].build_tree.starts_with(second.path()));
     let catalogue = catalogue(&survey);
@@ -151,7 +203,7 @@ fn of_two_roots_with_the_same_release_the_first_wins() {
 #[test]
 fn a_release_that_is_not_there_is_refused_with_the_nearest() {
     let root = root();
-    let mut catalogue = catalogue(&Survey::of(&configuration(&[&root])).unwrap());
+    let mut catalogue = catalogue(&Survey::on("x86_64", &configuration(&[&root])).unwrap());
     let wanted = |release: &str| [ReleaseChoice::Release(release.to_owned())];
     let error = catalogue
         .choose(&wanted("7.2.13+deb14-amd64"))
@@ -170,7 +222,7 @@ fn a_build_tree_may_be_named_by_its_path_on_the_host_or_in_the_root() {
     let on_host = root.path().join("usr/src/linux-headers");
     for path in [on_host, PathBuf::from("/usr/src/linux-headers")] {
         let choices = [ReleaseChoice::BuildTree(path)];
-        let mut survey = Survey::of(&configuration(&[&root])).unwrap();
+        let mut survey = Survey::on("x86_64", &configuration(&[&root])).unwrap();
         survey.add_trees(&choices).unwrap();
         let mut catalogue = catalogue(&survey);
         catalogue.choose(&choices).unwrap();
@@ -185,7 +237,7 @@ fn a_build_tree_may_be_named_by_its_path_on_the_host_or_in_the_root() {
 #[test]
 fn with_another_stap_any_release_is_served() {
     let root = tempfile::tempdir().unwrap();
-    let survey = Survey::of(&configuration(&[&root])).unwrap();
+    let survey = Survey::on("x86_64", &configuration(&[&root])).unwrap();
     let served = survey.trusting("1.2.3-test", &stap()).unwrap();
     assert_eq!(served.target.name.to_string(), "1.2.3-test x86_64");
     assert!(

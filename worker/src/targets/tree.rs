@@ -74,6 +74,21 @@ impl Tree {
             signature_hash: signature_hash_of(&config),
         })
     }
+
+    /// Whether the compiler makes code for the tree's architecture on any machine: it is named after it, or
+    /// is one that takes the machine as an option.
+    #[must_use]
+    pub fn has_cross_compiler(&self) -> bool {
+        let name = self
+            .compiler
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let triplet = TRIPLETS
+            .iter()
+            .find(|(arch, _)| *arch == self.arch.as_str());
+        name.starts_with("clang") || triplet.is_some_and(|(_, prefix)| name.starts_with(prefix))
+    }
 }
 
 fn text(root: &Root, tree: &Path, file: &'static str, max: usize) -> Result<String, TreeError> {
@@ -180,6 +195,18 @@ const ARCHITECTURES: [(&str, &str); 8] = [
     ("CONFIG_PPC", "powerpc"),
     ("CONFIG_RISCV", "riscv"),
     ("CONFIG_MIPS", "mips"),
+];
+
+/// How the names of the compilers for an architecture begin.
+const TRIPLETS: [(&str, &str); 8] = [
+    ("x86_64", "x86_64-linux-gnu-"),
+    ("i386", "i686-linux-gnu-"),
+    ("arm64", "aarch64-linux-gnu-"),
+    ("arm", "arm-linux-gnueabi"),
+    ("s390", "s390x-linux-gnu-"),
+    ("powerpc", "powerpc64le-linux-gnu-"),
+    ("riscv", "riscv64-linux-gnu-"),
+    ("mips", "mips"),
 ];
 
 /// The file that says for which kernel a tree is.
