@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::quantity::Size;
+
 /// What a server may do otherwise than stap by itself would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -9,6 +11,10 @@ pub struct Compile {
     /// Who runs the compiler in pass 4.
     #[serde(rename = "pass-4")]
     pub pass_4: Pass4,
+    /// The most that recordings take in the server's cache.
+    pub kept: Size<{ 1 << 20 }, { 1 << 40 }>,
+    /// The most of them that lies below `TMPDIR` while a server runs.
+    pub shown: Size<{ 1 << 20 }, { 1 << 40 }>,
 }
 
 /// Ways through pass 4.

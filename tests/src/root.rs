@@ -77,18 +77,15 @@ pub fn serve(user: User) -> Server {
     serve_under(user, "personal")
 }
 
-/// The same with pass 4 replayed, where that is proven.
+/// The same with make in pass 4, whose modules are bare stap's to the byte.
 ///
 /// # Panics
 /// When it does not start.
 #[must_use]
-pub fn serve_replaying(user: User) -> Server {
-    let usual = "pass-4 = \"make\"";
+pub fn serve_making(user: User) -> Server {
+    let usual = "pass-4 = \"replay\"";
     assert!(PERSONAL.contains(usual), "it is no choice any more");
-    let policy = user.write(
-        "replaying.toml",
-        PERSONAL.replace(usual, "pass-4 = \"replay\""),
-    );
+    let policy = user.write("making.toml", PERSONAL.replace(usual, "pass-4 = \"make\""));
     serve_under(user, &policy.display().to_string())
 }
 

@@ -7,8 +7,9 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_NOW};
 
 use crate::job::{MAX_SEED, MAX_SEED_FILES, is_seed};
 
@@ -16,6 +17,17 @@ use crate::job::{MAX_SEED, MAX_SEED_FILES, is_seed};
 #[derive(Debug)]
 pub struct Store {
     directory: PathBuf,
+}
+
+/// What can be said of an entry without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub key: String,
+    /// What its files take.
+    pub bytes: u64,
+    /// When it was last of use.
+    pub used: SystemTime,
 }
 
 /// Why a directory cannot be a store.
@@ -110,6 +122,67 @@ impl Store {
         files
     }
 
+    /// The one file of an entry whose name is in `directory`, if it has at most `max` bytes.
+    #[must_use]
+    pub fn load_one(&self, key: &str, directory: &str, max: u64) -> Option<(PathBuf, Vec<u8>)> {
+        let entry = self.directory.join(key);
+        let names = fs::read_dir(&entry).ok()?.flatten().take(MAX_SEED_FILES);
+        let mut paths = names.filter_map(|name| {
+            let path = name.file_name().to_str()?.replacen('-', "/", 1);
+            Path::new(&path)
+                .starts_with(directory)
+                .then_some((name.path(), path))
+        });
+        let (file, path) = paths.next()?;
+        Some((PathBuf::from(path), read(&file, max).ok()?))
+    }
+
+    /// The entries whose keys begin so.
+    #[must_use]
+    pub fn entries(&self, prefix: &str) -> Vec<Entry> {
+        let names = fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let entry = |name: fs::DirEntry| {
+            let key = name.file_name().to_str()?.to_owned();
+            let used = name.metadata().ok()?.modified().ok()?;
+            let files = fs::read_dir(name.path()).ok()?.flatten();
+            let length = |file: fs::DirEntry| file.metadata().map_or(0, |found| found.len());
+            let bytes = files.map(length).sum();
+            key.starts_with(prefix)
+                .then_some(Entry { key, bytes, used })
+        };
+        names.filter_map(entry).collect()
+    }
+
+    /// Notes that an entry is of use.
+    pub fn touch(&self, key: &str) {
+        let now = Timestamps {
+            last_access: NOW,
+            last_modification: NOW,
+        };
+        let path = self.directory.join(key);
+        // Without it, the entry only goes earlier.
+        let _noted = rustix::fs::utimensat(CWD, &path, &now, AtFlags::SYMLINK_NOFOLLOW);
+    }
+
+    /// Removes an entry, at once as far as anybody can see.
+    pub fn remove(&self, key: &str) {
+        let removed = tempfile::Builder::new()
+            .prefix(PENDING)
+            .tempdir_in(&self.directory)
+            .and_then(
+                |pending| match fs::rename(self.directory.join(key), pending.path()) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    renamed => renamed.and_then(|()| pending.close()),
+                },
+            );
+        if let Err(error) = removed {
+            tracing::warn!(key, %error, "a cache entry cannot be removed");
+        }
+    }
+
     /// Adds an entry. One that another worker published meanwhile is as good as ours and stays.
     ///
     /// # Errors
@@ -161,6 +234,10 @@ fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 }
 
 const MODE: u32 = 0o700;
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: UTIME_NOW,
+};
 /// Marks what is not complete.
 const PENDING: &str = ".pending-";
 
@@ -191,6 +268,34 @@ mod tests {
         let again = Store::open(&store.directory).unwrap();
         assert_eq!(again.load("key"), files());
         assert_eq!(again.load("other"), []);
+    }
+
+    #[test]
+    fn entries_are_listed_by_use_and_removed() {
+        let (_parent, store) = store();
+        for key in ["kit-a", "kit-b", "seed"] {
+            store.publish(key, &files()).unwrap();
+        }
+        let old = SystemTime::UNIX_EPOCH;
+        let touched = |key: &str| {
+            let directory = File::open(store.directory.join(key)).unwrap();
+            directory.set_modified(old).unwrap();
+        };
+        touched("kit-a");
+        touched("kit-b");
+        store.touch("kit-b");
+        let mut entries = store.entries("kit-");
+        entries.sort_by_key(|entry| entry.used);
+        let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, ["kit-a", "kit-b"]);
+        assert_eq!((entries[0].bytes, entries[0].used), (12, old));
+        assert_eq!(store.load_one("kit-a", "b5", 12), files().pop());
+        assert_eq!(store.load_one("kit-a", "b5", 11), None);
+        store.remove("kit-a");
+        store.remove("kit-a");
+        assert_eq!(store.load("kit-a"), []);
+        let left = fs::read_dir(&store.directory).unwrap().count();
+        assert_eq!(left, 2, "nothing half removed stays");
     }
 
     #[test]

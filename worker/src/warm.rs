@@ -15,7 +15,7 @@ use stap_protocol::options::{self, CommandLine};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::{Kit, Learned, Learner, Shelf, Shown};
+use crate::driver::{Kits, Learner, Shown};
 use crate::jail::{End, Fault};
 use crate::job::{Stage, collect_seed, last_line, sentence};
 use crate::slots::Slot;
@@ -29,8 +29,8 @@ pub struct Warmth {
     store: Store,
     /// Names everything about jails that decides how stap names its probes.
     view: Vec<u8>,
-    /// What jobs see of ours.
-    shelf: Shelf,
+    /// What it takes to replay pass 4.
+    kits: Kits,
     states: StdMutex<BTreeMap<String, Arc<Mutex<State>>>>,
 }
 
@@ -39,7 +39,7 @@ pub struct Warmth {
 pub struct Seed {
     /// Few and small.
     pub files: Arc<Vec<(PathBuf, Vec<u8>)>>,
-    /// What stands in for kbuild, where that is proven.
+    /// What replays kbuild, where that is proven.
     pub driver: Option<Shown>,
 }
 
@@ -64,11 +64,11 @@ enum State {
 impl Warmth {
     /// Starts with what earlier workers left in the store.
     #[must_use]
-    pub fn new(store: Store, view: Vec<u8>, shelf: Shelf) -> Self {
+    pub fn new(store: Store, view: Vec<u8>, kits: Kits) -> Self {
         Self {
             store,
             view,
-            shelf,
+            kits,
             states: StdMutex::default(),
         }
     }
@@ -98,10 +98,34 @@ impl Warmth {
                 .warmed(station, served, variant, &key, slot, cancelled)
                 .await;
         }
-        match &*state {
-            State::Warm(seed) => seed.clone(),
-            State::Unknown | State::Cold => Seed::default(),
+        let State::Warm(seed) = &*state else {
+            return Seed::default();
+        };
+        let seed = seed.clone();
+        drop(state);
+        // Without a file system of its own, a job cannot be shown anything at another place.
+        if !station.replays || !station.jail.has_own_view() {
+            return seed;
         }
+        let learner = Learner {
+            stage: Stage {
+                station,
+                served,
+                slot,
+                driver: None,
+            },
+            variant,
+            seed: &seed,
+            shelf: self.kits.shelf(),
+            cancelled,
+        };
+        let driver = self.kits.kit(&self.store, &learner).await;
+        Seed { driver, ..seed }
+    }
+
+    /// Removes what no target of this host needs any more.
+    pub fn tidy(&self) {
+        self.kits.tidy(&self.store);
     }
 
     fn state(&self, key: &str) -> Arc<Mutex<State>> {
@@ -121,10 +145,7 @@ impl Warmth {
     ) -> State {
         let files = self.store.load(key);
         if !files.is_empty() {
-            let seed = Seed::of(files);
-            return self
-                .with_driver(station, served, variant, key, seed, slot, cancelled)
-                .await;
+            return State::Warm(Seed::of(files));
         }
         let target = served.target.name.to_string();
         tracing::info!("warming {target} ({}); its jobs wait", variant.name());
@@ -133,9 +154,7 @@ impl Warmth {
                 if let Err(error) = self.store.publish(key, &files) {
                     tracing::warn!(%error, "the next start will have to warm again");
                 }
-                let seed = Seed::of(files);
-                self.with_driver(station, served, variant, key, seed, slot, cancelled)
-                    .await
+                State::Warm(Seed::of(files))
             }
             Ok(WarmUp::Cancelled) => State::Unknown,
             Ok(WarmUp::Failed(reason)) => {
@@ -148,68 +167,6 @@ impl Warmth {
                 State::Cold
             }
         }
-    }
-
-    /// Adds what stands in for kbuild, recording it if no earlier worker did.
-    async fn with_driver(
-        &self,
-        station: &Station,
-        served: &Served,
-        variant: Variant,
-        key: &str,
-        seed: Seed,
-        slot: Slot,
-        cancelled: &CancellationToken,
-    ) -> State {
-        // Without a file system of its own, a job cannot be shown anything at another place.
-        if !station.replays || !station.jail.has_own_view() {
-            return State::Warm(seed);
-        }
-        if served.is_foreign {
-            let (target, name) = (&served.target.name, variant.name());
-            tracing::info!(
-                "pass 4 for {target} ({name}) runs make as usual: it is for another machine"
-            );
-            return State::Warm(seed);
-        }
-        let learner = Learner {
-            stage: Stage {
-                station,
-                served,
-                slot,
-                driver: None,
-            },
-            variant,
-            seed: &seed,
-            shelf: &self.shelf,
-            cancelled,
-        };
-        let kit = match Kit::load(&self.store, key) {
-            Some(kit) => Ok(Learned::Proven(kit)),
-            None => learner.learn().await,
-        };
-        let (target, name) = (&served.target.name, variant.name());
-        let shown = match kit {
-            Ok(Learned::Proven(kit)) => {
-                if let Err(error) = kit.publish(&self.store, key) {
-                    tracing::warn!(%error, "the next start will have to record pass 4 again");
-                }
-                kit.show(&self.shelf).map_err(|error| error.to_string())
-            }
-            Ok(Learned::Refused(reason)) => Err(reason),
-            Ok(Learned::Cancelled) => return State::Unknown,
-            Err(fault) => Err(sentence(&fault)),
-        };
-        match &shown {
-            Ok(_) => tracing::info!("pass 4 for {target} ({name}) is replayed without make"),
-            Err(reason) => {
-                tracing::warn!("pass 4 for {target} ({name}) runs make as usual: {reason}");
-            }
-        }
-        State::Warm(Seed {
-            driver: shown.ok(),
-            ..seed
-        })
     }
 
     /// Differs whenever stap would look for other files.

@@ -164,7 +164,7 @@ impl<'a> Scene<'a> {
         let owner = self.lab.alice();
         let server = match pair.server {
             Side::Stock => self.site.serve(owner),
-            Side::Ours => root::serve(owner),
+            Side::Ours => root::serve_making(owner),
         };
         let certificate = owner.server_database().join("stap.cert");
         let client = self.user(pair.who);

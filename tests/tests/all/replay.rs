@@ -47,6 +47,22 @@ const CASES: &[Case] = &[
         succeeds: false,
         arguments: &["-g", "-e", WARNING],
     },
+    // stap finds programs by the same `PATH` by which it starts kbuild, and names them in warnings.
+    Case {
+        name: "a probe of the program that starts make",
+        note: None,
+        succeeds: false,
+        arguments: &["-e", "probe process(\"env\").function(\"none\") { exit() }"],
+    },
+    Case {
+        name: "a probe of our own program",
+        note: None,
+        succeeds: false,
+        arguments: &[
+            "-e",
+            "probe process(\"stap-kbuild\").function(\"none\") { exit() }",
+        ],
+    },
     Case {
         name: "nothing to compile",
         note: None,
@@ -74,7 +90,7 @@ fn clients_hear_what_bare_stap_says_whoever_ran_the_compiler() {
     }
     lab::inside(|lab| {
         let bare = Bare::prepare(lab, lab.alice());
-        let server = root::serve_replaying(lab.alice());
+        let server = root::serve(lab.alice());
         let differences: Vec<_> = CASES
             .iter()
             .filter_map(|case| difference(lab, &server, &bare, case).err())

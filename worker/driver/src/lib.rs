@@ -4,14 +4,15 @@
 //! the compiler, a shell for every command, and headers that are parsed again and again. What kbuild
 //! does in the end depends only on the target, on the flags, and on the Makefile that stap writes. So
 //! it is recorded once by a trusted job without a user's input ([`record`]), written down
-//! ([`recipe`]), and replayed in every job by a small program ([`shim`], [`replay`]) that stands first
-//! in the job's `PATH` under the name by which stap starts kbuild.
+//! ([`recipe`]), and replayed in every job by a small program ([`shim`], [`replay`]) that make asks
+//! before it reads the kernel's Makefile ([`front`]).
 //!
 //! The program has no rights that the job does not have; the jail assumes arbitrary code there. It
-//! hands everything that it does not know ([`invocation`], [`makefile`]) to the real `env`.
+//! leaves everything that it does not know ([`invocation`], [`makefile`]) to make.
 #![forbid(unsafe_code)]
 
 pub mod description;
+pub mod front;
 pub mod invocation;
 pub mod makefile;
 pub mod precompiled;

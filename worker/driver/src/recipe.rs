@@ -21,8 +21,10 @@ pub struct Recipe {
 /// How modules of one Makefile are built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
-    /// The words of [`Invocation`].
+    /// [`Invocation::words`].
     pub invocation: Vec<String>,
+    /// [`Invocation::settings`].
+    pub settings: Vec<String>,
     /// Of [`Makefile::template`].
     pub makefile: Template,
     /// Where commands run.
@@ -91,9 +93,11 @@ impl Recipe {
     /// How this is built; `None` when that was not recorded.
     #[must_use]
     pub fn find(&self, invocation: &Invocation, makefile: &Makefile) -> Option<&Build> {
-        self.builds
-            .iter()
-            .find(|build| build.invocation == invocation.words() && makefile.is(&build.makefile))
+        let settings = invocation.settings();
+        self.builds.iter().find(|build| {
+            let is_asked = build.invocation == invocation.words() && build.settings == settings;
+            is_asked && makefile.is(&build.makefile)
+        })
     }
 
     /// The bytes of the file.
@@ -113,6 +117,9 @@ impl Recipe {
             line("build", "");
             for word in &build.invocation {
                 line("invocation", word);
+            }
+            for word in &build.settings {
+                line("setting", word);
             }
             for makefile in build.makefile.as_str().split('\n') {
                 line("makefile", makefile);
@@ -199,6 +206,7 @@ impl Build {
     fn empty() -> Self {
         Self {
             invocation: Vec::new(),
+            settings: Vec::new(),
             makefile: Template::marked(String::new()),
             directory: String::new(),
             family: String::new(),
@@ -213,6 +221,7 @@ impl Build {
         let value = value.to_owned();
         match key {
             "invocation" => self.invocation.push(value),
+            "setting" => self.settings.push(value),
             "makefile" => texts.makefile.push(value),
             "description" => texts.description.push(value),
             "assembly" => texts.assembly.push(value),
@@ -235,13 +244,12 @@ impl Build {
     }
 }
 
-/// The directory that jobs see the program, its recipe and what was kept in. It is first in their
-/// `PATH`.
+/// The directory that jobs see the program, its recipe and what was kept in.
 pub const DIRECTORY: &str = "/driver";
 /// The object that all modules have in common, in that directory.
 pub const COMMON: &str = "common.o";
 /// The first line of every recipe.
-const FORMAT: &str = "stap-kbuild recipe 2";
+const FORMAT: &str = "stap-kbuild recipe 3";
 
 #[cfg(test)]
 mod tests {
@@ -255,9 +263,8 @@ mod tests {
 
     pub(super) fn recipe() -> Recipe {
         let mut build = Build::empty();
-        build.invocation = ["PATH=/bin", "make", "M=/w", "-e", ""]
-            .map(str::to_owned)
-            .into();
+        build.invocation = ["make", "M=/w", "-e", ""].map(str::to_owned).into();
+        build.settings = vec!["PATH=/bin".to_owned()];
         build.makefile = template("a\tb\n\nobj-m := rec.o\n");
         "/w".clone_into(&mut build.directory);
         "x86".clone_into(&mut build.family);
@@ -296,8 +303,8 @@ mod tests {
         for text in [
             "",
             "\n",
-            "stap-kbuild recipe 1\n",
-            "stap-kbuild recipe 2\nword x\n",
+            "stap-kbuild recipe 2\n",
+            "stap-kbuild recipe 3\nword x\n",
         ] {
             assert_eq!(Recipe::decode(text.as_bytes()), None, "{text:?}");
         }

@@ -119,6 +119,7 @@ pub fn build(
     ];
     Ok(Build {
         invocation: invocation.words().to_vec(),
+        settings: invocation.settings(),
         makefile: makefile.template().ok_or(Obstacle::Makefile)?,
         directory: directory.to_owned(),
         family: family(&steps[Step::Compile as usize]).ok_or(Obstacle::Family)?,

@@ -1,14 +1,14 @@
-//! What stands in for `env` in a jail.
+//! What make asks in a jail before it builds anything.
 //!
-//! Whatever it is asked that is not a build that it has a recipe for, or that does not succeed, it
-//! leaves to the real `env`, unchanged. So a user never sees a message that is not kbuild's own.
+//! It answers that the module is built, or nothing. Whatever it is asked that is not a build that it has
+//! a recipe for, or that does not succeed, is then for make, as if nobody had asked. So a user never
+//! sees a message that is not kbuild's own.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::parent_id;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use crate::invocation::Invocation;
 use crate::makefile::Makefile;
@@ -17,49 +17,49 @@ use crate::recipe::Recipe;
 use crate::replay::{Reason, Replay};
 
 /// Its own name there.
-pub const NAME: &str = "env";
+pub const NAME: &str = "stap-kbuild";
 /// The recipe, beside it.
 pub const RECIPE: &str = "recipe";
+/// The Makefile that asks, beside it too; see [`crate::front`].
+pub const MAKEFILE: &str = "Makefile";
+/// What it says when there is nothing left to build.
+pub const ANSWER: &str = "replayed";
 /// Where a note is left on how a build went, below the workspace.
 pub const NOTE: &str = "response/pass-4";
 /// What a note says of a build that was replayed.
 pub const REPLAYED: &str = "replayed";
-/// Where a trusted job without a recipe leaves the arguments of `env`, each with a NUL.
+/// Where a trusted job without a recipe leaves how make was started; [`Invocation::read`] reads it.
 pub const ASKED: &str = "response/asked";
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match attempt(&arguments) {
+    match attempt() {
         Some(Ok(said)) => {
             note(REPLAYED);
-            // Nobody is left to tell.
+            // Without an answer make builds it again.
             let _told = io::stderr().write_all(&said);
-            ExitCode::SUCCESS
+            let _told = io::stdout().write_all(ANSWER.as_bytes());
         }
-        Some(Err(reason)) => {
-            note(&reason);
-            real(&arguments)
-        }
-        None => real(&arguments),
+        Some(Err(reason)) => note(&reason),
+        None => {}
     }
+    ExitCode::SUCCESS
 }
 
 /// `None` when this is nothing for us.
-fn attempt(arguments: &[OsString]) -> Option<Result<Vec<u8>, Reason>> {
-    let invocation = Invocation::of(arguments)?;
-    let place = Path::new(invocation.directory()?);
+fn attempt() -> Option<Result<Vec<u8>, Reason>> {
+    let told = told(parent_id()).ok()?;
+    let invocation = Invocation::read(&told)?;
+    let directory = invocation.directory()?;
+    let place = Path::new(directory);
     let Ok(recipe) = read(&Path::new(DIRECTORY).join(RECIPE)) else {
-        record(arguments);
+        let _written = std::fs::write(Path::new(WORKSPACE).join(ASKED), told);
         return None;
     };
     let recipe = Recipe::decode(&recipe)?;
     let makefile = read(&place.join("Makefile")).ok()?;
-    let makefile = Makefile::read(
-        std::str::from_utf8(&makefile).ok()?,
-        invocation.directory()?,
-    )?;
+    let makefile = Makefile::read(std::str::from_utf8(&makefile).ok()?, directory)?;
     let Some(build) = recipe.find(&invocation, &makefile) else {
         return Some(Err("nothing like it was recorded".to_owned()));
     };
@@ -69,17 +69,15 @@ fn attempt(arguments: &[OsString]) -> Option<Result<Vec<u8>, Reason>> {
         module: &makefile.module,
         place,
         jobs: invocation.jobs(),
-        environment: &invocation.environment(&build.family, std::env::vars_os()),
+        environment: &invocation.environment(&build.family),
     };
     Some(replay.run())
 }
 
-/// Becomes the real `env`.
-fn real(arguments: &[OsString]) -> ExitCode {
-    for program in ["/usr/bin/env", "/bin/env"] {
-        let _error = Command::new(program).args(arguments).exec();
-    }
-    ExitCode::from(NOT_FOUND)
+/// How a process was started.
+fn told(process: u32) -> io::Result<Vec<u8>> {
+    let read = |name: &str| read(Path::new(&format!("/proc/{process}/{name}")));
+    Ok(Invocation::told(&read("environ")?, &read("cmdline")?))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -98,18 +96,7 @@ fn note(text: &str) {
     let _written = std::fs::write(Path::new(WORKSPACE).join(NOTE), text);
 }
 
-fn record(arguments: &[OsString]) {
-    let mut words = Vec::new();
-    for word in arguments {
-        words.extend_from_slice(word.as_encoded_bytes());
-        words.push(0);
-    }
-    let _written = std::fs::write(Path::new(WORKSPACE).join(ASKED), words);
-}
-
 /// Where jobs see their workspace.
 const WORKSPACE: &str = "/work";
 /// Recipes and Makefiles have some tens of kilobytes.
 const MAX_FILE: u64 = 4 << 20;
-/// What shells say of a program that is not there.
-const NOT_FOUND: u8 = 127;

@@ -1,14 +1,16 @@
 //! Has kbuild build two scripts, and makes a recipe of what it did.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use stap_driver::description::Description;
+use stap_driver::front::fronted;
 use stap_driver::invocation::Invocation;
 use stap_driver::precompiled::{self, HEADER, PRECOMPILED};
 use stap_driver::recipe::{Build, COMMON, Recipe, Step};
 use stap_driver::record::{self, Leftovers};
-use stap_driver::shim::{ASKED, NAME};
+use stap_driver::shim::{ASKED, MAKEFILE as ASKING, NAME};
 use stap_driver::template::Template;
 use stap_jail::plan::WorkspaceFile;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Kit, Proof, Sameness, Shelf, prove};
 use crate::jail::{End, Fault, Finished};
 use crate::job::{BuildFiles, Stage, last_line, sentence};
+use crate::targets::Served;
+use crate::targets::root::Root;
 use crate::warm::{Seed, Variant};
 
 /// What came of it.
@@ -50,8 +54,8 @@ pub struct Learner<'a> {
 pub struct Example {
     /// Its name.
     name: String,
-    /// The arguments of `env` by which kbuild is started.
-    words: Vec<String>,
+    /// How kbuild is started.
+    invocation: Invocation,
     /// What stap wrote.
     files: Vec<(String, Vec<u8>)>,
     /// The module.
@@ -64,7 +68,7 @@ pub(super) enum Order<'a> {
     Script { name: &'a str, script: &'a str },
     /// kbuild, in a directory with these files.
     Make {
-        words: &'a [String],
+        invocation: &'a Invocation,
         files: &'a [(String, Vec<u8>)],
     },
     /// Only one program that kbuild starts.
@@ -79,7 +83,7 @@ impl Example {
     /// How it is built again.
     pub(super) fn order(&self) -> Order<'_> {
         Order::Make {
-            words: &self.words,
+            invocation: &self.invocation,
             files: &self.files,
         }
     }
@@ -90,7 +94,7 @@ impl Example {
     }
 
     /// Takes what a build has left.
-    fn of(name: &str, words: &[String], left: &BuildFiles) -> Result<Self, Stop> {
+    fn of(name: &str, invocation: &Invocation, left: &BuildFiles) -> Result<Self, Stop> {
         let none = || Stop::Refused("a trusted build left no module".to_owned());
         let module = left.files.get(&format!("{name}.ko")).ok_or_else(none)?;
         let makefile = left.files.get(MAKEFILE).ok_or_else(none)?;
@@ -98,7 +102,7 @@ impl Example {
         files.push((MAKEFILE.to_owned(), makefile.clone()));
         Ok(Self {
             name: name.to_owned(),
-            words: words.to_vec(),
+            invocation: invocation.clone(),
             files,
             module: module.clone(),
         })
@@ -108,8 +112,9 @@ impl Example {
     /// kernel's sources among the places of headers, too. `None` where there is no such place.
     fn with_sources(&self) -> Option<Self> {
         let mut changed = self.clone();
-        let position = self.words.iter().position(|word| word == "-C")?;
-        let tree = self.words.get(position + 1)?;
+        let words = self.invocation.words();
+        let position = words.iter().position(|word| word == "-C")?;
+        let tree = words.get(position + 1)?;
         let sources = tree.strip_suffix("/build")?;
         let mut files = changed.files.iter_mut();
         let (_, makefile) = files.find(|(name, _)| name == MAKEFILE)?;
@@ -151,11 +156,12 @@ impl Learner<'_> {
     async fn learned(&self) -> Result<Kit, Stop> {
         let recorded = self.record().await?;
         let plain = Kit {
+            asking: asking(self.stage.served).map_err(Stop::Refused)?,
             recipe: Recipe {
                 builds: recorded.builds.clone(),
                 ..Recipe::default()
             },
-            ..Kit::default()
+            kept: BTreeMap::new(),
         };
         let examples = &recorded.examples;
         let mut kit = plain.clone();
@@ -194,16 +200,23 @@ impl Learner<'_> {
             .iter()
             .map(|word| word.fill(RECORDED, &source))
             .collect();
-        words.extend(["-H", "-fsyntax-only"].map(str::to_owned));
+        words.extend(["-H", "-E"].map(str::to_owned));
         let mut files = example.files.clone();
+        let whole = files
+            .iter_mut()
+            .find(|(name, _)| *name == format!("{source}.c"));
+        let whole = whole.ok_or_else(|| refused("stap left no C"))?;
+        // Behind it a script's own C may come first, and change what a header means.
+        let start = before_embedded(&whole.1);
+        let start = start.ok_or_else(|| refused("where a script's own C begins is not known"))?;
+        whole.1 = start;
         let listed = self.build(&program(&words, build, &files), None).await?;
         let said = String::from_utf8_lossy(&listed.stderr.bytes);
         let names = precompiled::included(&said, description).filter(|names| !names.is_empty());
         let names = names.ok_or_else(|| refused("the compiler did not say what it includes"))?;
         let header = precompiled::header(compile, &names);
         files.push((HEADER.to_owned(), header.clone().into_bytes()));
-        let place = Invocation::from_words(example.words.clone());
-        let place = place.as_ref().and_then(Invocation::directory);
+        let place = example.invocation.directory();
         let place = place.ok_or_else(|| refused("stap starts kbuild in an unknown way"))?;
         let (from, to) = (
             format!("{place}/{HEADER}"),
@@ -283,14 +296,14 @@ impl Learner<'_> {
     /// What kbuild did, and the modules that it built.
     async fn record(&self) -> Result<Recorded, Stop> {
         let (first, left) = self.watched(RECORDED, SMALL).await?;
-        let mut builds = vec![self.recorded(&left, &first.words)?];
+        let mut builds = vec![self.recorded(&left, &first.invocation)?];
         let (second, _) = self.watched(SHORT, LARGE).await?;
         let third = match first.with_sources() {
             None => None,
             Some(mut third) => {
                 let left = self.left(&third.order(), None).await?;
-                builds.push(self.recorded(&left, &third.words)?);
-                third.module = Example::of(&third.name, &third.words, &left)?.module;
+                builds.push(self.recorded(&left, &third.invocation)?);
+                third.module = Example::of(&third.name, &third.invocation, &left)?.module;
                 Some(third)
             }
         };
@@ -321,15 +334,22 @@ impl Learner<'_> {
 
     /// The same, with all that was left.
     async fn watched(&self, name: &str, script: &str) -> Result<(Example, BuildFiles), Stop> {
-        let watching = self.shelf.put(&[(NAME, stap_driver::PROGRAM, true)]);
+        let asking = asking(self.stage.served).map_err(Stop::Refused)?;
+        let seen = [
+            (NAME, stap_driver::PROGRAM, true),
+            (ASKING, asking.as_slice(), false),
+        ];
+        let watching = self.shelf.put(&seen);
         let watching = watching.map_err(|error| Stop::Refused(unwritable(&error)))?;
         let order = Order::Script { name, script };
         let left = self.left(&order, Some(watching.path())).await?;
-        let words = asked(&left).ok_or_else(|| {
-            let program = "the program that stands in for env does not run in this root";
+        let asked = left.beside.get(ASKED).ok_or_else(|| {
+            let program = "the program that make is to ask does not run in this root";
             Stop::Refused(program.to_owned())
         })?;
-        Ok((Example::of(name, &words, &left)?, left))
+        let invocation = Invocation::read(asked)
+            .ok_or_else(|| Stop::Refused("stap starts kbuild in an unknown way".to_owned()))?;
+        Ok((Example::of(name, &invocation, &left)?, left))
     }
 
     async fn left(&self, order: &Order<'_>, shown: Option<&Path>) -> Result<BuildFiles, Stop> {
@@ -339,14 +359,12 @@ impl Learner<'_> {
         workspace.map(BuildFiles::collect).ok_or_else(none)
     }
 
-    fn recorded(&self, left: &BuildFiles, words: &[String]) -> Result<Build, Stop> {
-        let invocation = Invocation::from_words(words.to_vec())
-            .ok_or_else(|| Stop::Refused("stap starts kbuild in an unknown way".to_owned()))?;
+    fn recorded(&self, left: &BuildFiles, invocation: &Invocation) -> Result<Build, Stop> {
         let leftovers = Leftovers {
             files: left.files.clone(),
         };
         let tree = self.stage.served.target.build_tree.to_string_lossy();
-        record::build(&leftovers, &invocation, &tree)
+        record::build(&leftovers, invocation, &tree)
             .map_err(|obstacle| Stop::Refused(obstacle.to_string()))
     }
 
@@ -366,7 +384,9 @@ impl Learner<'_> {
             Order::Script { name, script } => {
                 stage.trusted_script(self.variant, self.seed, &room, name, script)
             }
-            Order::Make { words, files } => stage.trusted_make(words, files, &room),
+            Order::Make { invocation, files } => {
+                stage.trusted_make(&invocation.again(), files, &room)
+            }
             Order::Program {
                 words,
                 directory,
@@ -399,6 +419,14 @@ pub(super) fn unwritable(error: &io::Error) -> String {
     format!("what jobs are to see cannot be written: {error}")
 }
 
+/// The part of what stap writes that no script has a part in: up to the structure behind embedded C.
+fn before_embedded(source: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(source).ok()?;
+    let (before, _) = text.split_once(BEHIND_EMBEDDED)?;
+    let start = before.rfind("struct context")?;
+    Some(before.get(..start)?.as_bytes().to_vec())
+}
+
 /// Whether something was proven; that it was refused is only worth a line.
 fn succeeded(proof: Result<(), Stop>, otherwise: &str) -> Result<bool, Stop> {
     match proof {
@@ -420,10 +448,15 @@ fn program<'a>(words: &'a [String], build: &'a Build, files: &'a [(String, Vec<u
     }
 }
 
-/// The arguments by which stap started kbuild, if the program was there to see them.
-fn asked(left: &BuildFiles) -> Option<Vec<String>> {
-    let text = std::str::from_utf8(left.beside.get(ASKED)?).ok()?;
-    Some(text.split_terminator('\0').map(str::to_owned).collect())
+/// The Makefile of a build tree that asks first; in words, why there can be none.
+fn asking(served: &Served) -> Result<Vec<u8>, String> {
+    let path = served.target.build_tree.join(MAKEFILE);
+    let root = Root::open(&served.target.root);
+    let text = root.and_then(|root| root.read(&path, MAX_MAKEFILE));
+    let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let text = std::str::from_utf8(&text).ok().and_then(fronted);
+    let odd = || format!("{} is of an unknown form", path.display());
+    text.map(String::into_bytes).ok_or_else(odd)
 }
 
 /// What a directory of a workspace holds.
@@ -441,8 +474,12 @@ pub(crate) fn workspace_files(
 }
 
 const MAKEFILE: &str = "Makefile";
+/// Bytes of the kernel's own; it has less than a hundred thousand.
+const MAX_MAKEFILE: usize = 1 << 20;
 /// What kbuild calls what all modules have in common.
 const KBUILDS_COMMON: &str = ".module-common.o";
+/// What stap includes in the structure behind a script's embedded C.
+const BEHIND_EMBEDDED: &str = "#include \"common_probe_context.h\"";
 /// The name under which commands are recorded; it occurs in nothing else that kbuild writes.
 const RECORDED: &str = "stap_kbuild_recording";
 /// Another of those, with another number of letters.

@@ -4,6 +4,8 @@
 //! clients' jobs get. What a job of a client's does never comes back here, except for a note that
 //! says how its pass 4 went, and that is only shown in the log.
 
+mod about;
+mod kits;
 mod learn;
 mod prove;
 mod shape;
@@ -16,8 +18,11 @@ use sha2::{Digest as _, Sha256};
 use stap_driver::PROGRAM;
 use stap_driver::precompiled::{HEADER, PRECOMPILED};
 use stap_driver::recipe::{COMMON, Recipe};
-use stap_driver::shim::{NAME, RECIPE};
+use stap_driver::shim::{MAKEFILE, NAME, RECIPE};
 
+use self::about::ABOUT;
+pub use self::about::{About, State};
+pub use self::kits::Kits;
 pub(crate) use self::learn::workspace_files;
 pub use self::learn::{Example, Learned, Learner};
 pub use self::prove::{Proof, Sameness, prove};
@@ -30,6 +35,8 @@ use crate::store::{Store, hexadecimal};
 pub struct Kit {
     /// How modules are built.
     pub recipe: Recipe,
+    /// The Makefile of the build tree that asks for it.
+    pub asking: Vec<u8>,
     /// What was kept of the recording, by name.
     pub kept: BTreeMap<String, Vec<u8>>,
 }
@@ -42,33 +49,45 @@ impl Kit {
     /// When the shelf cannot be written.
     pub fn show(&self, shelf: &Shelf) -> std::io::Result<Shown> {
         let recipe = self.recipe.encode();
-        let mut files: Vec<(&str, &[u8], bool)> =
-            vec![(NAME, PROGRAM, true), (RECIPE, &recipe, false)];
+        let mut files: Vec<(&str, &[u8], bool)> = vec![
+            (NAME, PROGRAM, true),
+            (RECIPE, &recipe, false),
+            (MAKEFILE, &self.asking, false),
+        ];
         let kept = self.kept.iter();
         files.extend(kept.map(|(name, content)| (name.as_str(), content.as_slice(), false)));
         shelf.put(&files)
     }
 
-    /// The kit that an earlier worker has proven, if it is whole.
+    /// The kit that an earlier worker has proven for what jobs see now, if it is whole.
     #[must_use]
-    pub fn load(store: &Store, key: &str) -> Option<Self> {
-        let mut recipe = None;
+    pub fn load(store: &Store, key: &str, about: &About) -> Option<Self> {
+        if About::load(store, key)? != *about {
+            return None;
+        }
+        let (mut recipe, mut asking) = (None, None);
         let mut kept = BTreeMap::new();
-        for (path, content) in store.load_as(&entry(key), is_part, MAX_PART) {
+        for (path, content) in store.load_as(key, is_part, MAX_PART) {
             let name = path.parent()?.to_str()?.to_owned();
             if path != part(&name, &content) {
                 tracing::warn!(key, "damaged: what pass 4 needs is not used, and made anew");
                 return None;
             }
-            if name == RECIPE {
-                recipe = Recipe::decode(&content);
-            } else {
-                kept.insert(name, content);
+            match name.as_str() {
+                ABOUT => {}
+                RECIPE => recipe = Recipe::decode(&content),
+                MAKEFILE => asking = Some(content),
+                _ => drop(kept.insert(name, content)),
             }
         }
         // The recipe names what belongs to it, so that a file that is gone is missed.
         let recipe = recipe.filter(|recipe| recipe.kept.iter().eq(kept.keys()))?;
-        Some(Self { recipe, kept })
+        let asking = asking?;
+        Some(Self {
+            recipe,
+            asking,
+            kept,
+        })
     }
 
     /// Keeps it for later workers.
@@ -76,12 +95,23 @@ impl Kit {
     /// # Errors
     ///
     /// When it cannot be written; nothing of it is then visible.
-    pub fn publish(&self, store: &Store, key: &str) -> std::io::Result<()> {
+    pub fn publish(&self, store: &Store, key: &str, about: &About) -> std::io::Result<()> {
         let recipe = self.recipe.encode();
-        let mut files = vec![(part(RECIPE, &recipe), recipe)];
+        let mut files = vec![
+            about.part(),
+            (part(RECIPE, &recipe), recipe),
+            (part(MAKEFILE, &self.asking), self.asking.clone()),
+        ];
         let kept = self.kept.iter();
         files.extend(kept.map(|(name, content)| (part(name, content), content.clone())));
-        store.publish(&entry(key), &files)
+        store.publish(key, &files)
+    }
+
+    /// How much it takes where jobs see it.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let kept: usize = self.kept.values().map(Vec::len).sum();
+        (kept + PROGRAM.len() + self.recipe.encode().len() + self.asking.len()) as u64
     }
 
     /// The same without a precompiled header: its modules are kbuild's to the byte.
@@ -103,9 +133,8 @@ impl Kit {
 }
 
 /// Another program may read recipes otherwise, so it proves them again.
-fn entry(key: &str) -> String {
-    let program = hexadecimal(&Sha256::digest(PROGRAM));
-    format!("{key}-pass-4-{}", &program[..PROGRAM_DIGITS])
+fn program_digest() -> String {
+    hexadecimal(&Sha256::digest(PROGRAM))
 }
 
 /// A file is stored under a name that says what it must hold.
@@ -114,17 +143,18 @@ fn part(name: &str, content: &[u8]) -> PathBuf {
 }
 
 fn is_part(path: &Path) -> bool {
-    let known = [RECIPE, COMMON, HEADER, PRECOMPILED].map(Path::new);
+    let known = [ABOUT, RECIPE, MAKEFILE, COMMON, HEADER, PRECOMPILED].map(Path::new);
     path.parent().is_some_and(|name| known.contains(&name))
 }
 
-const PROGRAM_DIGITS: usize = 16;
 /// Bytes of one file of a kit.
 const MAX_PART: u64 = MAX_PRECOMPILED;
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use stap_protocol::target::TargetIdentity;
 
     use super::*;
 
@@ -140,35 +170,53 @@ mod tests {
         kit
     }
 
+    fn about(identity: u8) -> About {
+        About {
+            identity: TargetIdentity([identity; 32]),
+            root: "/".into(),
+            build_tree: "/lib/modules/1/build".into(),
+            program: program_digest(),
+            flags: "plain".to_owned(),
+            state: State::Proven,
+        }
+    }
+
     #[test]
-    fn a_kit_outlives_the_worker() {
+    fn a_kit_outlives_the_worker_and_serves_only_who_sees_the_same() {
         let (_parent, store) = store();
-        assert_eq!(Kit::load(&store, "key"), None);
-        kit().publish(&store, "key").unwrap();
-        assert_eq!(Kit::load(&store, "key"), Some(kit()));
-        assert_eq!(Kit::load(&store, "other"), None);
+        assert_eq!(Kit::load(&store, "key", &about(1)), None);
+        kit().publish(&store, "key", &about(1)).unwrap();
+        assert_eq!(Kit::load(&store, "key", &about(1)), Some(kit()));
+        assert_eq!(Kit::load(&store, "other", &about(1)), None);
+        assert_eq!(Kit::load(&store, "key", &about(2)), None);
+        let program = "another".to_owned();
+        let other = About {
+            program,
+            ..about(1)
+        };
+        assert_eq!(Kit::load(&store, "key", &other), None);
     }
 
     #[test]
     fn a_kit_with_a_byte_changed_or_a_file_missing_is_not_used() {
         let (parent, store) = store();
-        kit().publish(&store, "key").unwrap();
-        let directory = parent.path().join("cache").join(entry("key"));
+        kit().publish(&store, "key", &about(1)).unwrap();
+        let load = || Kit::load(&store, "key", &about(1));
         let files = || {
-            fs::read_dir(&directory)
+            fs::read_dir(parent.path().join("cache/key"))
                 .unwrap()
                 .map(|file| file.unwrap().path())
         };
-        assert_eq!(files().count(), 2);
+        assert_eq!(files().count(), 4);
         for file in files() {
             let content = fs::read(&file).unwrap();
             // Still a recipe, where it is one, and another.
             fs::write(&file, [content.as_slice(), b"build \n"].concat()).unwrap();
-            assert_eq!(Kit::load(&store, "key"), None, "{}", file.display());
+            assert_eq!(load(), None, "{}", file.display());
             fs::remove_file(&file).unwrap();
-            assert_eq!(Kit::load(&store, "key"), None, "{}", file.display());
+            assert_eq!(load(), None, "{}", file.display());
             fs::write(&file, content).unwrap();
         }
-        assert_eq!(Kit::load(&store, "key"), Some(kit()));
+        assert_eq!(load(), Some(kit()));
     }
 }

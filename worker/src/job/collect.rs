@@ -246,7 +246,7 @@ const MAX_BUILD_FILES: usize = 512;
 const MAX_BUILD_FILE: u64 = 16 << 20;
 /// Bytes of a precompiled header; it has about 70 million.
 pub const MAX_PRECOMPILED: u64 = 192 << 20;
-/// Bytes of a command line; it has less than a thousand.
+/// Bytes of a command line and its environment; they have less than a thousand.
 const MAX_ASKED: u64 = 16 << 10;
 /// Bytes of a note.
 const MAX_NOTE: u64 = 256;

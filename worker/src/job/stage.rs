@@ -28,7 +28,7 @@ pub struct Stage<'a> {
     pub served: &'a Served,
     /// Whose turn it is.
     pub slot: Slot,
-    /// What stands in for kbuild, on this host.
+    /// What replays kbuild, on this host.
     pub driver: Option<&'a Path>,
 }
 
@@ -115,8 +115,8 @@ impl Stage<'_> {
         self.errand(self.name_of_trusted(), room, files, arguments, Vec::new())
     }
 
-    /// A job without any user's input that starts `env` as stap does, in a directory of results that
-    /// holds what stap wrote before.
+    /// A job without any user's input that starts `env` with these arguments, in a directory of results
+    /// that holds what stap wrote before.
     ///
     /// # Errors
     ///
@@ -130,11 +130,8 @@ impl Stage<'_> {
         let files = workspace_files(files, Path::new(RESULTS)).map_err(irregular)?;
         let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
         let mut errand = self.errand(self.name_of_trusted(), room, files, words, Vec::new())?;
-        let program = match self.driver {
-            Some(_) => Path::new(shim::DIRECTORY).join(shim::NAME),
-            None => PathBuf::from("/usr/bin/env"),
-        };
-        errand.command.program = program.as_path().try_into().map_err(irregular)?;
+        let program = Path::new("/usr/bin/env");
+        errand.command.program = program.try_into().map_err(irregular)?;
         Ok(errand)
     }
 
@@ -203,13 +200,16 @@ impl Stage<'_> {
                 .try_into()
                 .map_err(irregular)?,
             arguments,
-            environment: environment(room, locale, self.driver.is_some()),
+            environment: environment(room, locale),
             directory: room.path.join("request").try_into().map_err(irregular)?,
         };
         let mut binds = self.station.binds.clone();
         if let Some(driver) = self.driver {
             let place = Path::new(shim::DIRECTORY);
             binds.push(bind_of(driver, place, Access::ReadExecute).map_err(irregular)?);
+            let asking = driver.join(shim::MAKEFILE);
+            let makefile = self.served.target.build_tree.join("Makefile");
+            binds.push(bind_of(&asking, &makefile, Access::Read).map_err(irregular)?);
         }
         let view = View {
             root: self
@@ -248,7 +248,7 @@ pub fn version(
     let command = Command {
         program: program.try_into().map_err(irregular)?,
         arguments: vec![b"--version".to_vec()],
-        environment: environment(room, Vec::new(), false),
+        environment: environment(room, Vec::new()),
         directory: room.path.join("request").try_into().map_err(irregular)?,
     };
     let view = View {
@@ -301,16 +301,10 @@ fn tmpdir(room: &Room) -> Vec<u8> {
 }
 
 /// All of it; nothing of the server's own environment reaches a job.
-fn environment(
-    room: &Room,
-    locale: Vec<(String, String)>,
-    has_driver: bool,
-) -> Vec<(String, String)> {
+fn environment(room: &Room, locale: Vec<(String, String)>) -> Vec<(String, String)> {
     let path = |name: &str| room.path.join(name).display().to_string();
-    let driver = has_driver.then_some(shim::DIRECTORY);
-    let directories: Vec<_> = driver.into_iter().chain(PROGRAM_DIRECTORIES).collect();
     let mut environment = vec![
-        ("PATH".to_owned(), directories.join(":")),
+        ("PATH".to_owned(), PROGRAM_DIRECTORIES.join(":")),
         ("HOME".to_owned(), path("home")),
         ("TMPDIR".to_owned(), path("tmp")),
         ("SYSTEMTAP_DIR".to_owned(), path("home/.systemtap")),

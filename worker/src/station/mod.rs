@@ -14,7 +14,7 @@ use stap_protocol::job::{Configuration, Layer, Readiness, Target};
 pub use self::ground::Ground;
 pub(crate) use self::ground::first_uid;
 use self::shown::Replacement;
-use crate::driver::Shelf;
+use crate::driver::{Kits, Shelf};
 use crate::jail::Jail;
 use crate::layers::{InForce, LayerError};
 use crate::siblings;
@@ -103,6 +103,7 @@ impl Station {
     ) -> Result<(Self, Readiness), NotReady> {
         let (mut station, survey, layers) = Self::assemble(&configuration, ground)?;
         station.discover(&survey, &configuration).await?;
+        station.warmth.tidy();
         let (targets, unusable) = (station.targets(), station.catalogue.unusable().to_vec());
         let readiness = Readiness {
             targets,
@@ -134,10 +135,12 @@ impl Station {
         let programs =
             sight::programs(&program).map_err(|error| NotReady::path(&program, &error))?;
         let temporary = configuration.temporary.clone();
+        let shelf = Shelf::below(temporary.clone());
+        let kits = Kits::new(shelf, *policy.compile(), view.clone());
         let station = Self {
             jail: Jail::new(program, in_force, *policy.limits(), temporary.clone()),
             catalogue: Catalogue::default(),
-            warmth: Warmth::new(store, view.clone(), Shelf::below(temporary.clone())),
+            warmth: Warmth::new(store, view.clone(), kits),
             sights: Sights::default(),
             replays: policy.compile().pass_4 == Pass4::Replay,
             class: policy.class().to_owned(),

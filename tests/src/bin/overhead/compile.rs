@@ -33,7 +33,7 @@ impl Contest {
         let contest = Self {
             user: lab.alice(),
             bare: Bare::prepare(lab, lab.alice()),
-            server: root::serve_replaying(lab.alice()),
+            server: root::serve(lab.alice()),
             release: machine::target(),
         };
         contest.bare_compile(&kinds::script(HELLO, constants.next()));

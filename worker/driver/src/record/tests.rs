@@ -50,16 +50,8 @@ fn leftovers() -> Leftovers {
 }
 
 fn invocation() -> Invocation {
-    let words = [
-        "PATH=/bin",
-        "make",
-        "-C",
-        "/lib/build",
-        "M=/w",
-        "modules",
-        "-j3",
-    ];
-    Invocation::from_words(words.map(str::to_owned).into()).unwrap()
+    let words = b"make\0-C\0/lib/build\0M=/w\0modules\0-j3\0";
+    Invocation::read(&Invocation::told(b"PATH=/bin\0", words)).unwrap()
 }
 
 fn recorded(leftovers: &Leftovers) -> Result<Build, Obstacle> {

@@ -1,0 +1,290 @@
+//! Which targets have a kit, and what kits may cost.
+//!
+//! A kit was proven for what jobs of its target saw at that time: headers, compilers, and programs of
+//! the server's. It is used only while the worker knows that they see the same ([`crate::sight`]); after
+//! any change it is recorded and proven again. Where that cannot be known, pass 4 runs make.
+//!
+//! Kits are kept in the store, and those in use lie below the directory for temporary files, where jobs
+//! can see them. Both have a bound; what was not used for longest goes first.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+
+use sha2::{Digest as _, Sha256};
+use stap_policy::Compile;
+use stap_protocol::target::TargetIdentity;
+use tokio::sync::Mutex;
+
+use super::about::{About, State};
+use super::{Kit, Learned, Learner, Shelf, Shown, program_digest};
+use crate::job::sentence;
+use crate::store::{Store, hexadecimal};
+use crate::targets::Served;
+use crate::targets::root::Root;
+use crate::warm::Variant;
+
+/// The kits of this worker's targets.
+#[derive(Debug)]
+pub struct Kits {
+    shelf: Shelf,
+    bounds: Compile,
+    /// Differs between servers whose jobs are given other things.
+    view: Vec<u8>,
+    known: StdMutex<BTreeMap<String, Arc<Mutex<Known>>>>,
+    shown: StdMutex<Vec<Place>>,
+}
+
+/// What is known of a target with one set of flags.
+#[derive(Debug, Default)]
+enum Known {
+    #[default]
+    Nothing,
+    /// Replayed modules are right while jobs see this.
+    Proven(TargetIdentity),
+    /// While jobs see this, they run make.
+    Refused(TargetIdentity),
+}
+
+/// A kit that jobs can see.
+#[derive(Debug)]
+struct Place {
+    key: String,
+    bytes: u64,
+    shown: Shown,
+}
+
+impl Kits {
+    /// None yet; directories for jobs will be on the shelf.
+    #[must_use]
+    pub fn new(shelf: Shelf, bounds: Compile, view: Vec<u8>) -> Self {
+        Self {
+            shelf,
+            bounds,
+            view,
+            known: StdMutex::default(),
+            shown: StdMutex::default(),
+        }
+    }
+
+    /// Where the directories of trusted jobs are, too.
+    #[must_use]
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    /// What a job of this target and these flags gets. At the first need, and after every change of
+    /// what jobs see, it is recorded; other jobs of the same wait. `None` where make is to run.
+    pub async fn kit(&self, store: &Store, learner: &Learner<'_>) -> Option<Shown> {
+        let key = self.key(learner.stage.served, learner.variant);
+        let identity = self.identity(learner).await?;
+        let known = self.known(&key);
+        let mut known = tokio::select! {
+            known = known.lock() => known,
+            () = learner.cancelled.cancelled() => return None,
+        };
+        match *known {
+            Known::Refused(of) if of == identity => return None,
+            Known::Proven(of) if of == identity => {
+                store.touch(&key);
+                if let Some(shown) = self.found(&key) {
+                    return Some(shown);
+                }
+            }
+            _ => {}
+        }
+        // What is shown under this name may be of another identity.
+        self.forget(&key);
+        let (now, shown) = self.settled(store, learner, &key, identity).await;
+        *known = now;
+        shown
+    }
+
+    async fn settled(
+        &self,
+        store: &Store,
+        learner: &Learner<'_>,
+        key: &str,
+        identity: TargetIdentity,
+    ) -> (Known, Option<Shown>) {
+        let (target, flags) = (&learner.stage.served.target.name, learner.variant.name());
+        let about = About::of(learner.stage.served, learner.variant, identity);
+        let kit = match Kit::load(store, key, &about) {
+            Some(kit) => Ok(kit),
+            None => match self.learned(learner, &about).await {
+                Outcome::Learned(kit) => {
+                    self.keep(store, key, &about, &kit);
+                    Ok(kit)
+                }
+                Outcome::Refused(reason) => Err(reason),
+                Outcome::Nothing => return (Known::Nothing, None),
+            },
+        };
+        match kit.and_then(|kit| self.show(key, &kit)) {
+            Ok(shown) => {
+                tracing::info!("pass 4 for {target} ({flags}) is replayed without make");
+                (Known::Proven(identity), Some(shown))
+            }
+            Err(reason) => {
+                tracing::warn!("pass 4 for {target} ({flags}) runs make as usual: {reason}");
+                store.remove(key);
+                let about = About {
+                    state: State::Refused(reason),
+                    ..about
+                };
+                if let Err(error) = store.publish(key, &[about.part()]) {
+                    tracing::debug!(%error, "the doctor will not know why");
+                }
+                (Known::Refused(identity), None)
+            }
+        }
+    }
+
+    /// Records; what was recorded while jobs began to see something else is of no use.
+    async fn learned(&self, learner: &Learner<'_>, about: &About) -> Outcome {
+        match learner.learn().await {
+            Ok(Learned::Proven(kit)) => match self.identity(learner).await {
+                Some(after) if after == about.identity => Outcome::Learned(kit),
+                _ => {
+                    let target = &learner.stage.served.target.name;
+                    tracing::warn!("what jobs for {target} see changed while pass 4 was recorded");
+                    Outcome::Nothing
+                }
+            },
+            Ok(Learned::Refused(reason)) => Outcome::Refused(reason),
+            Ok(Learned::Cancelled) => Outcome::Nothing,
+            Err(fault) => Outcome::Refused(sentence(&fault)),
+        }
+    }
+
+    async fn identity(&self, learner: &Learner<'_>) -> Option<TargetIdentity> {
+        let (station, target) = (learner.stage.station, &learner.stage.served.target.name);
+        let identity = station.sights.identify(station, target).await;
+        let unknown = |error| {
+            tracing::info!("pass 4 for {target} runs make: {}", sentence(&error));
+        };
+        identity.map_err(unknown).ok()
+    }
+
+    /// In the place of what was kept under the same name.
+    fn keep(&self, store: &Store, key: &str, about: &About, kit: &Kit) {
+        store.remove(key);
+        if let Err(error) = kit.publish(store, key, about) {
+            tracing::warn!(%error, "the next start will have to record pass 4 again");
+        }
+        self.shrink(store);
+    }
+
+    /// Makes it visible for jobs, and takes away what that is too much for.
+    fn show(&self, key: &str, kit: &Kit) -> Result<Shown, String> {
+        let (bytes, most) = (kit.bytes(), self.bounds.shown.bytes());
+        if bytes > most {
+            return Err(format!(
+                "it takes {bytes} bytes, and the policy's compile.shown allows {most}"
+            ));
+        }
+        let mut places = self.places();
+        let mut total: u64 = places.iter().map(|place| place.bytes).sum();
+        while total + bytes > most && !places.is_empty() {
+            total -= places.remove(0).bytes;
+        }
+        let shown = kit.show(&self.shelf);
+        let shown =
+            shown.map_err(|error| format!("what jobs are to see cannot be written: {error}"))?;
+        places.push(Place {
+            key: key.to_owned(),
+            bytes,
+            shown: shown.clone(),
+        });
+        Ok(shown)
+    }
+
+    /// What is visible under this name; it is then the last to go.
+    fn found(&self, key: &str) -> Option<Shown> {
+        let mut places = self.places();
+        let position = places.iter().position(|place| place.key == key)?;
+        let place = places.remove(position);
+        let shown = place.shown.clone();
+        places.push(place);
+        Some(shown)
+    }
+
+    fn forget(&self, key: &str) {
+        self.places().retain(|place| place.key != key);
+    }
+
+    fn places(&self) -> std::sync::MutexGuard<'_, Vec<Place>> {
+        // A list is a list, whoever panicked.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, key: &str) -> Arc<Mutex<Known>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(key.to_owned()).or_default())
+    }
+
+    /// Removes from the store what nobody can use any more, and what is too much.
+    pub fn tidy(&self, store: &Store) {
+        for entry in store.entries(PREFIX) {
+            let is_of_use = About::load(store, &entry.key).is_some_and(|about| {
+                about.program == program_digest() && is_there(&about.root, &about.build_tree)
+            });
+            if !is_of_use {
+                tracing::info!(
+                    entry = entry.key,
+                    "a recording that is of no use is removed"
+                );
+                store.remove(&entry.key);
+            }
+        }
+        self.shrink(store);
+    }
+
+    fn shrink(&self, store: &Store) {
+        let mut entries = store.entries(PREFIX);
+        entries.sort_by_key(|entry| entry.used);
+        let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
+        for entry in entries {
+            if total <= self.bounds.kept.bytes() {
+                return;
+            }
+            tracing::info!(entry = entry.key, "a recording goes for want of room");
+            store.remove(&entry.key);
+            total -= entry.bytes;
+        }
+    }
+
+    /// The same for every identity of a target, so that a new recording takes the place of the old.
+    fn key(&self, served: &Served, variant: Variant) -> String {
+        let mut digest = Sha256::new();
+        let root = served.target.root.as_os_str().as_encoded_bytes();
+        let fields = [served.named.as_bytes(), root, &self.view];
+        for field in fields {
+            digest.update((field.len() as u64).to_be_bytes());
+            digest.update(field);
+        }
+        digest.update(program_digest());
+        let digest = hexadecimal(&digest.finalize());
+        format!("{PREFIX}{}-{}", &digest[..DIGITS], variant.name())
+    }
+}
+
+/// What came of recording.
+enum Outcome {
+    Learned(Kit),
+    Refused(String),
+    /// The next job may try again.
+    Nothing,
+}
+
+/// Whether a root still has a build tree.
+fn is_there(root: &Path, tree: &Path) -> bool {
+    Root::open(root).is_ok_and(|root| root.resolve(tree).is_ok())
+}
+
+/// What the names of entries begin with.
+pub(super) const PREFIX: &str = "pass-4-";
+const DIGITS: usize = 32;
+
+#[cfg(test)]
+mod tests;
