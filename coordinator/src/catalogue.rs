@@ -130,6 +130,7 @@ mod tests {
             compiler: "gcc".to_owned(),
             build_id: "1".to_owned(),
             signature_hash: SignatureHash::default(),
+            pass_4: Vec::new(),
         }
     }
 

@@ -189,6 +189,7 @@ fn admitted(line: &CommandLine, target: &TargetName, policy: &Policy) -> Result<
         compiler: String::new(),
         build_id: String::new(),
         signature_hash: SignatureHash::default(),
+        pass_4: Vec::new(),
     }]);
     let id = RequestIds::default().next();
     // What a host lacks is the doctor's matter, and no key is asked for.

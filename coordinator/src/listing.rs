@@ -40,8 +40,10 @@ fn table(readiness: &Readiness) -> String {
         let (root, compiler) = (target.root.display(), &target.compiler);
         writeln!(
             text,
-            "{}\troot {root}\tstap {}\t{compiler}",
-            target.name, target.stap_version
+            "{}\troot {root}\tstap {}\t{compiler}\tpass 4 {}",
+            target.name,
+            target.stap_version,
+            target.pass_4_in_words()
         )
         .expect(STRING);
     }

@@ -121,6 +121,34 @@ fn serve_roots(user: User, policy: &str, roots: &[&str]) -> Server {
     Server::started(&start.deadline(WARM_UP).run(), log)
 }
 
+/// What `--list-targets` says where servers of [`serve`] keep what they have warmed.
+///
+/// # Panics
+/// When it fails.
+#[must_use]
+pub fn list_targets(user: User) -> String {
+    let root = format!("--root={TARGET_ROOT}");
+    let list = user
+        .command("stap-serverd")
+        .without_env("SYSTEMTAP_STAP")
+        .env("XDG_CACHE_HOME", warm_directory("served", user))
+        .args(["--list-targets", "--policy=personal", &root]);
+    list.deadline(WARM_UP).run().exits(0).out()
+}
+
+/// A header among the kernels' sources of the root, by its path there.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn header(path: &str) -> PathBuf {
+    let sources = Path::new(TARGET_ROOT).join("usr/src");
+    let names = crate::lab::list(&sources).into_iter();
+    let mut headers = names.map(|name| sources.join(name).join(path));
+    let found = headers.find(|header| header.exists());
+    found.expect("the root has the kernels' headers")
+}
+
 /// The real stap without us, in the same root and as the same user.
 #[derive(Debug)]
 pub struct Bare {

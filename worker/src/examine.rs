@@ -132,7 +132,10 @@ async fn served(
     let (mut station, survey, _) = Station::assemble(configuration, ground).map_err(in_words)?;
     let discovered = station.discover(&survey, configuration).await;
     discovered.map_err(in_words)?;
-    Ok((station.targets(), station.catalogue.unusable().to_vec()))
+    // What a server has recorded is where it keeps it, and only looked at.
+    let recorded = Store::existing(&configuration.cache);
+    let targets = station.targets(recorded.as_ref()).await;
+    Ok((targets, station.catalogue.unusable().to_vec()))
 }
 
 const REMEDY: &str = "; start the server ";

@@ -81,6 +81,17 @@ impl Store {
         })
     }
 
+    /// One that is there already, to be looked at; nothing is made, changed or removed for that.
+    #[must_use]
+    pub fn existing(directory: &Path) -> Option<Self> {
+        let metadata = fs::symlink_metadata(directory).ok()?;
+        let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+        let is_safe = metadata.is_dir() && ours && metadata.mode() & 0o077 == 0;
+        is_safe.then(|| Self {
+            directory: directory.to_owned(),
+        })
+    }
+
     /// Returns the files of an entry; none when there is no such entry, or anything about it is not
     /// as [`Self::publish`] leaves it.
     #[must_use]

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use sha2::{Digest, Sha256};
+use stap_protocol::job::Pass4;
 use stap_protocol::options::{self, CommandLine};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -103,8 +104,7 @@ impl Warmth {
         };
         let seed = seed.clone();
         drop(state);
-        // Without a file system of its own, a job cannot be shown anything at another place.
-        if !station.replays || !station.jail.has_own_view() {
+        if station.keeps_from_replaying(served).is_some() {
             return seed;
         }
         let learner = Learner {
@@ -121,6 +121,17 @@ impl Warmth {
         };
         let driver = self.kits.kit(&self.store, &learner).await;
         Seed { driver, ..seed }
+    }
+
+    /// How pass 4 of a target is done, as far as `store` says, or our own.
+    pub async fn pass_4(
+        &self,
+        store: Option<&Store>,
+        station: &Station,
+        served: &Served,
+    ) -> Vec<Pass4> {
+        let store = store.unwrap_or(&self.store);
+        self.kits.ways(store, station, served).await
     }
 
     /// Removes what no target of this host needs any more.

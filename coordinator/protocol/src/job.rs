@@ -153,6 +153,56 @@ pub struct Target {
     pub build_id: String,
     /// The digest that this kernel's build uses to sign its own modules.
     pub signature_hash: SignatureHash,
+    /// How pass 4 is done, for each set of flags; as far as is known now.
+    pub pass_4: Vec<Pass4>,
+}
+
+/// How pass 4 of a target is done with one set of flags.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass4 {
+    /// `plain`, or `guru` with `-g`.
+    pub flags: String,
+    /// Who runs the compiler.
+    pub way: Way,
+    /// Why it is make; empty otherwise.
+    pub reason: String,
+}
+
+/// Who runs the compiler in pass 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// What make was seen to run is run again without it.
+    Replayed,
+    /// make.
+    Make,
+    /// It will be tried when it is first needed.
+    Untried,
+}
+
+impl Target {
+    /// How pass 4 is done, in a few words.
+    #[must_use]
+    pub fn pass_4_in_words(&self) -> String {
+        let words = |pass: &Pass4| match pass.way {
+            Way::Replayed => "replayed".to_owned(),
+            Way::Make => format!("by make ({})", pass.reason),
+            Way::Untried => "not yet recorded".to_owned(),
+        };
+        let Some((first, others)) = self.pass_4.split_first() else {
+            return "by make".to_owned();
+        };
+        let mut all = vec![words(first)];
+        for other in others.iter().filter(|other| words(other) != words(first)) {
+            let with = if other.flags == "guru" {
+                "-g"
+            } else {
+                &other.flags
+            };
+            all.push(format!("with {with} {}", words(other)));
+        }
+        all.join("; ")
+    }
 }
 
 /// A build tree that is not served.
@@ -297,4 +347,48 @@ pub struct Usage {
     pub cpu: Duration,
     /// Peak memory of the whole tree in bytes, where the host can tell.
     pub peak_memory: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_the_same_for_all_flags_is_said_once() {
+        let told = |ways: &[(&str, Way, &str)]| {
+            let pass = |(flags, way, reason): &(&str, Way, &str)| Pass4 {
+                flags: (*flags).to_owned(),
+                way: *way,
+                reason: (*reason).to_owned(),
+            };
+            let target = Target {
+                name: TargetName {
+                    release: "1".parse().unwrap(),
+                    arch: "x86_64".parse().unwrap(),
+                },
+                root: "/".into(),
+                build_tree: "/".into(),
+                stap: "/".into(),
+                stap_version: String::new(),
+                compiler: String::new(),
+                build_id: String::new(),
+                signature_hash: SignatureHash::default(),
+                pass_4: ways.iter().map(pass).collect(),
+            };
+            target.pass_4_in_words()
+        };
+        let (plain, guru) = ("plain", "guru");
+        let replayed = (plain, Way::Replayed, "");
+        assert_eq!(told(&[replayed, (guru, Way::Replayed, "")]), "replayed");
+        assert_eq!(
+            told(&[replayed, (guru, Way::Untried, "")]),
+            "replayed; with -g not yet recorded"
+        );
+        let refused = "the policy says so";
+        assert_eq!(
+            told(&[(plain, Way::Make, refused), (guru, Way::Make, refused)]),
+            "by make (the policy says so)"
+        );
+        assert_eq!(told(&[]), "by make");
+    }
 }

@@ -68,6 +68,7 @@ fn write_targets(page: &mut Page, diagnosis: &Diagnosis) {
         );
         let detail = format!("from {root} with stap {stap} and {compiler}");
         page.marked(Mark::Good, "yes", &format!("{} {detail}", target.name));
+        page.beside(&format!("pass 4: {}", target.pass_4_in_words()));
     }
     for unusable in &diagnosis.not_served {
         let (tree, reason) = (unusable.build_tree.display(), &unusable.reason);

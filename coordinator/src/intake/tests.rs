@@ -22,6 +22,7 @@ fn catalogue() -> Catalogue {
         compiler: "gcc".to_owned(),
         build_id: "1".to_owned(),
         signature_hash: SignatureHash::Sha256,
+        pass_4: Vec::new(),
     }])
 }
 

@@ -204,6 +204,7 @@ fn target((release, arch): (&str, &str)) -> Target {
         compiler: "gcc".to_owned(),
         build_id: "stand-in".to_owned(),
         signature_hash: SignatureHash::Sha256,
+        pass_4: Vec::new(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Pass 4 without make gives the modules that kbuild gives; and a server that does it so says the same to
 //! its clients as bare stap does, and makes with make what was not recorded.
 
+use std::fs;
+
 use stap_tests::command::Invocation;
 use stap_tests::lab::{self, Lab};
 use stap_tests::requirement;
@@ -97,7 +99,58 @@ fn clients_hear_what_bare_stap_says_whoever_ran_the_compiler() {
             .collect();
         let shown = differences.join("\n");
         assert!(differences.is_empty(), "{shown}\n{}", server.said());
+        let listed = root::list_targets(lab.alice());
+        let release = &root::releases()[0];
+        let line = listed.lines().find(|line| line.starts_with(release));
+        let line = line.unwrap_or_else(|| panic!("{listed}"));
+        assert!(line.ends_with("pass 4 replayed"), "{line}");
+        server.stop();
+        let left = lab::list(std::path::Path::new("/tmp"));
+        let left: Vec<_> = left
+            .iter()
+            .filter(|name| name.starts_with("stap-workspace."))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
     });
+}
+
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
+fn a_header_that_changes_is_in_the_next_module() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        root::make_writable(lab);
+        let server = root::serve(lab.alice());
+        let before = module(lab, &server, "probe begin { println(1) exit() }");
+        assert_eq!(notes(&server), [RECORDED.unwrap()]);
+        // It is in the precompiled header, which no compiler compares with its sources.
+        let header = root::header("include/linux/module.h");
+        let text = fs::read_to_string(&header).unwrap();
+        let end = text.rfind("#endif").unwrap();
+        let (whole, rest) = text.split_at(end);
+        fs::write(&header, format!("{whole}{ADDED}\n{rest}")).unwrap();
+        let after = module(lab, &server, "probe begin { println(2) exit() }");
+        let has = |module: &[u8]| module.windows(MARK.len()).any(|part| part == MARK);
+        assert!(!has(&before) && has(&after));
+        assert_eq!(notes(&server).len(), 1, "{}", server.said());
+        server.logs("what jobs see has changed lately");
+    });
+}
+
+const MARK: &[u8] = b"changed_header=yes";
+const ADDED: &str = "static const char changed_header[] \
+     __attribute__((used, section(\".modinfo\"), aligned(1))) = \"changed_header=yes\";";
+
+/// What a server makes of a script.
+fn module(lab: &Lab, server: &Server, script: &str) -> Vec<u8> {
+    let release = &root::releases()[0];
+    let at = format!("--server={}", server.address());
+    let client = lab.alice().command("stap-client").arg(at);
+    let asked = ["-r", release, "-p4", "-m", "answer", "-e", script];
+    client.args(asked).deadline(lab::SLOW).run().exits(0);
+    fs::read(lab.alice().home().join("answer.ko")).unwrap()
 }
 
 /// Says what is not as promised.

@@ -10,15 +10,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use stap_policy::Compile;
+use stap_protocol::job::{Pass4, Way};
 use stap_protocol::target::TargetIdentity;
 use tokio::sync::Mutex;
 
 use super::about::{About, State};
 use super::{Kit, Learned, Learner, Shelf, Shown, program_digest};
 use crate::job::sentence;
+use crate::station::Station;
 use crate::store::{Store, hexadecimal};
 use crate::targets::Served;
 use crate::targets::root::Root;
@@ -35,15 +38,17 @@ pub struct Kits {
     shown: StdMutex<Vec<Place>>,
 }
 
-/// What is known of a target with one set of flags.
-#[derive(Debug, Default)]
-enum Known {
-    #[default]
-    Nothing,
-    /// Replayed modules are right while jobs see this.
-    Proven(TargetIdentity),
-    /// While jobs see this, they run make.
-    Refused(TargetIdentity),
+/// What is known of a target with one set of flags: nothing, or what came of the last try.
+type Known = Option<Last>;
+
+/// The last try to get a kit.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    /// What jobs saw.
+    identity: TargetIdentity,
+    /// Whether replayed modules are right while they see that.
+    is_proven: bool,
+    at: Instant,
 }
 
 /// A kit that jobs can see.
@@ -84,12 +89,16 @@ impl Kits {
             () = learner.cancelled.cancelled() => return None,
         };
         match *known {
-            Known::Refused(of) if of == identity => return None,
-            Known::Proven(of) if of == identity => {
+            Some(last) if last.identity == identity && !last.is_proven => return None,
+            Some(last) if last.identity == identity => {
                 store.touch(&key);
                 if let Some(shown) = self.found(&key) {
                     return Some(shown);
                 }
+            }
+            Some(last) if last.at.elapsed() < PATIENCE => {
+                tracing::info!("pass 4 runs make: what jobs see has changed lately");
+                return None;
             }
             _ => {}
         }
@@ -117,13 +126,20 @@ impl Kits {
                     Ok(kit)
                 }
                 Outcome::Refused(reason) => Err(reason),
-                Outcome::Nothing => return (Known::Nothing, None),
+                Outcome::Nothing => return (None, None),
             },
+        };
+        let last = |is_proven| {
+            Some(Last {
+                identity,
+                is_proven,
+                at: Instant::now(),
+            })
         };
         match kit.and_then(|kit| self.show(key, &kit)) {
             Ok(shown) => {
                 tracing::info!("pass 4 for {target} ({flags}) is replayed without make");
-                (Known::Proven(identity), Some(shown))
+                (last(true), Some(shown))
             }
             Err(reason) => {
                 tracing::warn!("pass 4 for {target} ({flags}) runs make as usual: {reason}");
@@ -135,7 +151,7 @@ impl Kits {
                 if let Err(error) = store.publish(key, &[about.part()]) {
                     tracing::debug!(%error, "the doctor will not know why");
                 }
-                (Known::Refused(identity), None)
+                (last(false), None)
             }
         }
     }
@@ -164,6 +180,42 @@ impl Kits {
             tracing::info!("pass 4 for {target} runs make: {}", sentence(&error));
         };
         identity.map_err(unknown).ok()
+    }
+
+    /// How pass 4 of a target is done, as far as the store says.
+    pub async fn ways(&self, store: &Store, station: &Station, served: &Served) -> Vec<Pass4> {
+        let mut ways = Vec::new();
+        for variant in [Variant::Plain, Variant::Guru] {
+            let flags = variant.name().to_owned();
+            let (way, reason) = self.way(store, station, served, variant).await;
+            ways.push(Pass4 { flags, way, reason });
+        }
+        ways
+    }
+
+    async fn way(
+        &self,
+        store: &Store,
+        station: &Station,
+        served: &Served,
+        variant: Variant,
+    ) -> (Way, String) {
+        let by_make = |reason: &str| (Way::Make, reason.to_owned());
+        if let Some(obstacle) = station.keeps_from_replaying(served) {
+            return by_make(obstacle);
+        }
+        let Some(about) = About::load(store, &self.key(served, variant)) else {
+            return (Way::Untried, String::new());
+        };
+        match station.sights.identify(station, &served.target.name).await {
+            Ok(identity) if identity == about.identity => match about.state {
+                State::Proven => (Way::Replayed, String::new()),
+                State::Refused(reason) => by_make(&reason),
+            },
+            // It will be recorded anew.
+            Ok(_) => (Way::Untried, String::new()),
+            Err(error) => by_make(&sentence(&error)),
+        }
     }
 
     /// In the place of what was kept under the same name.
@@ -285,6 +337,8 @@ fn is_there(root: &Path, tree: &Path) -> bool {
 /// What the names of entries begin with.
 pub(super) const PREFIX: &str = "pass-4-";
 const DIGITS: usize = 32;
+/// A root that changes again and again would be recorded again and again, while people wait.
+const PATIENCE: Duration = Duration::from_mins(15);
 
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ use crate::layers::{InForce, LayerError};
 use crate::siblings;
 use crate::sight::{self, Sights};
 use crate::slots::Slot;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::targets::{Catalogue, ChoiceError, Served, Survey, SurveyError};
 use crate::uids::{SlotUids, UidError};
 use crate::warm::Warmth;
@@ -104,7 +104,8 @@ impl Station {
         let (mut station, survey, layers) = Self::assemble(&configuration, ground)?;
         station.discover(&survey, &configuration).await?;
         station.warmth.tidy();
-        let (targets, unusable) = (station.targets(), station.catalogue.unusable().to_vec());
+        let targets = station.targets(None).await;
+        let unusable = station.catalogue.unusable().to_vec();
         let readiness = Readiness {
             targets,
             unusable,
@@ -166,10 +167,35 @@ impl Station {
         Ok(())
     }
 
-    /// What can be built for.
-    pub(crate) fn targets(&self) -> Vec<Target> {
-        let served = self.catalogue.served();
-        served.map(|served| served.target.clone()).collect()
+    /// What can be built for. What was recorded of it is in the worker's own store, or in another.
+    pub(crate) async fn targets(&self, recorded_in: Option<&Store>) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for served in self.catalogue.served() {
+            let pass_4 = self.warmth.pass_4(recorded_in, self, served).await;
+            let target = served.target.clone();
+            targets.push(Target { pass_4, ..target });
+        }
+        targets
+    }
+
+    /// Why pass 4 of a target always runs make; `None` where it may be replayed.
+    #[must_use]
+    pub fn keeps_from_replaying(&self, served: &Served) -> Option<&'static str> {
+        if !self.replays {
+            Some("the policy says so")
+        } else if !served.can_be_warmed {
+            Some("stap is replaced")
+        } else if served.is_foreign {
+            Some("it is for another machine")
+        } else if !self.jail.has_own_view() {
+            // A job cannot be shown anything at another place.
+            Some("jobs lack the layer mount")
+        } else if !self.jail.has_own_proc() {
+            // The program could not see what make was given.
+            Some("jobs lack the layer proc")
+        } else {
+            None
+        }
     }
 
     /// Whose processes the job of a slot are.

@@ -105,6 +105,7 @@ fn served(survey: &Survey, found: &Found, stap: &Stap, real: bool) -> Result<Ser
         compiler: file_name(&tree.compiler),
         build_id,
         signature_hash: tree.signature_hash,
+        pass_4: Vec::new(),
     };
     Ok(Served {
         target,

@@ -137,6 +137,7 @@ impl Survey {
             compiler: UNKNOWN.to_owned(),
             build_id,
             signature_hash: SignatureHash::default(),
+            pass_4: Vec::new(),
         };
         Ok(Served {
             target,
