@@ -40,6 +40,7 @@ pub mod signals;
 pub mod signing;
 mod signing_key;
 pub mod startup;
+mod warming;
 pub mod worker;
 
 use std::ffi::OsString;
@@ -148,6 +149,7 @@ fn invoke(arguments: Vec<OsString>, clock: Clock, console: &Console) -> Result<E
         } => check::check_policy(&choice, &options, json)?,
         Invocation::May(inquiry) => dry_run::answer(&inquiry, page::is_colored())?,
         Invocation::Doctor { options, json } => doctor::examine(&options, json)?,
+        Invocation::Warm { options, json } => warming::warm(&options, json, clock)?,
         Invocation::MakeSigningKey(options) => (signing_key::make(&options, clock)?, true),
         Invocation::Help => (HELP.to_owned(), true),
         Invocation::Version => (

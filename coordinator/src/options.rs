@@ -48,6 +48,13 @@ pub enum Invocation {
         /// For machines instead of people.
         json: bool,
     },
+    /// Make targets warm, as serving would do at the first need.
+    Warm {
+        /// As for serving.
+        options: Options,
+        /// For machines instead of people.
+        json: bool,
+    },
     /// Make a key that signs modules for hosts with Secure Boot.
     MakeSigningKey(Options),
     /// Print how to call this program.
@@ -168,7 +175,7 @@ impl Invocation {
         let mut names = options.map(|option| option.as_bytes().split(|byte| *byte == b'='));
         names.any(|mut parts| {
             let name = parts.next().unwrap_or_default();
-            matches!(name, b"--doctor" | b"--may" | b"--check-policy")
+            matches!(name, b"--doctor" | b"--may" | b"--check-policy" | b"--warm")
         })
     }
 }

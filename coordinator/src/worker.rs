@@ -8,5 +8,5 @@ mod witness;
 
 pub use link::{LocalWorker, Slot, relay};
 pub(crate) use process::find;
-pub use process::{Program, Spawned, StartError, examine, start};
+pub use process::{Conversation, Program, Spawned, StartError, examine, start};
 pub use witness::{Answer, Question, Witness};

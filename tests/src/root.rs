@@ -110,6 +110,15 @@ pub fn serve_both(user: User) -> Server {
 fn serve_roots(user: User, policy: &str, roots: &[&str]) -> Server {
     let cache = warm_directory("served", user);
     forget_results(&cache, user);
+    serve_from(user, &cache, policy)
+}
+
+/// The same with a directory for caches of the caller's choice.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn serve_from(user: User, cache: &Path, policy: &str) -> Server {
     let log = fresh_log(user);
     let policy = format!("--policy={policy}");
     let start = user

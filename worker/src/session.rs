@@ -7,7 +7,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use stap_protocol::examination::Question;
-use stap_protocol::job::{Configuration, FromWorker, Job, JobId, Outcome, Report, ToWorker};
+use stap_protocol::job::{
+    Configuration, FromWorker, Job, JobId, Outcome, Report, ToWorker, Warming,
+};
 use stap_protocol::target::TargetName;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,7 @@ use crate::job;
 use crate::link::{Link, LinkError, Unopened};
 use crate::slots::{Slot, Slots};
 use crate::station::{Ground, Station};
+use crate::warm::Variant;
 
 /// Why a session ended otherwise than by the coordinator's leave.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +89,8 @@ pub async fn serve(
         running: HashMap::new(),
         jobs: JoinSet::new(),
         questions: JoinSet::new(),
+        warming: JoinSet::new(),
+        stop: CancellationToken::new(),
     };
     let outcome = session.run().await;
     session.end().await;
@@ -100,6 +105,10 @@ struct Session {
     running: HashMap<JobId, CancellationToken>,
     jobs: JoinSet<(JobId, Slot, job::Ended)>,
     questions: JoinSet<FromWorker>,
+    /// At most one piece of work for all.
+    warming: JoinSet<(Slot, Warming)>,
+    /// Ends it.
+    stop: CancellationToken,
 }
 
 impl Session {
@@ -116,6 +125,7 @@ impl Session {
                     let panicked = |_| SessionError::Unexpected("a question that cannot be answered");
                     self.link.send(&answer.map_err(panicked)?).await?;
                 }
+                Some(warmed) = self.warming.join_next() => self.warmed(warmed).await?,
             }
             self.start_waiting().await?;
         }
@@ -140,7 +150,41 @@ impl Session {
                 self.identify(number, target);
                 Ok(())
             }
+            ToWorker::Warm { target, guru } => self.warm(target, guru),
         }
+    }
+
+    fn warm(&mut self, target: TargetName, guru: bool) -> Result<(), SessionError> {
+        if !self.warming.is_empty() {
+            return Err(SessionError::Unexpected("a second warm-up"));
+        }
+        let no_slot = SessionError::Unexpected("a warm-up while all slots have jobs");
+        let slot = self.slots.take().ok_or(no_slot)?;
+        let (station, stop) = (Arc::clone(&self.station), self.stop.clone());
+        let variant = if guru { Variant::Guru } else { Variant::Plain };
+        self.warming.spawn(async move {
+            let warming = match station.catalogue.find(&target) {
+                Some(served) => {
+                    let warmth = &station.warmth;
+                    warmth.advance(&station, served, variant, slot, &stop).await
+                }
+                None => Warming::Cold {
+                    reason: format!("no target {target}"),
+                },
+            };
+            (slot, warming)
+        });
+        Ok(())
+    }
+
+    async fn warmed(
+        &mut self,
+        warmed: Result<(Slot, Warming), JoinError>,
+    ) -> Result<(), SessionError> {
+        let panicked = |_| SessionError::Unexpected("a target that cannot be warmed");
+        let (slot, warming) = warmed.map_err(panicked)?;
+        self.slots.give_back(slot);
+        Ok(self.link.send(&FromWorker::Warmed(warming)).await?)
     }
 
     fn identify(&mut self, number: u64, target: TargetName) {
@@ -224,6 +268,10 @@ impl Session {
     /// Kills what runs, waits until all of it is gone, and gives everything back.
     async fn end(mut self) {
         self.running.values().for_each(CancellationToken::cancel);
+        self.stop.cancel();
+        if let Some(Err(error)) = self.warming.join_next().await {
+            tracing::error!(%error, "a warm-up ended by a panic");
+        }
         while let Some(ended) = self.jobs.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a job's task ended by a panic");

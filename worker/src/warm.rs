@@ -6,32 +6,36 @@
 //! times that it sees. Jobs get a copy in their private workspace; nothing that a job writes ever
 //! comes back.
 
+mod variant;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use sha2::{Digest, Sha256};
-use stap_protocol::job::Pass4;
-use stap_protocol::options::{self, CommandLine};
+use stap_protocol::job::{Pass4, Warming, Way};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+pub use self::variant::Variant;
 use crate::driver::{Kits, Learner, Shown};
 use crate::jail::{End, Fault};
 use crate::job::{Stage, collect_seed, last_line, sentence};
+use crate::queries::{Queries, Ready, Step};
 use crate::slots::Slot;
 use crate::station::Station;
-use crate::store::Store;
+use crate::store::{Store, hexadecimal};
 use crate::targets::Served;
 
 /// The feature probes of every target, as far as they were needed.
 #[derive(Debug)]
 pub struct Warmth {
-    store: Store,
+    pub(crate) store: Store,
     /// Names everything about jails that decides how stap names its probes.
     view: Vec<u8>,
     /// What it takes to replay pass 4.
-    kits: Kits,
+    pub(crate) kits: Kits,
+    pub(crate) queries: Queries,
     states: StdMutex<BTreeMap<String, Arc<Mutex<State>>>>,
 }
 
@@ -42,15 +46,8 @@ pub struct Seed {
     pub files: Arc<Vec<(PathBuf, Vec<u8>)>>,
     /// What replays kbuild, where that is proven.
     pub driver: Option<Shown>,
-}
-
-/// stap probes again for guru mode, as it is part of the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// Without `-g`.
-    Plain,
-    /// With it.
-    Guru,
+    /// What stap need not compile to learn of tracepoints and types.
+    pub queries: Option<Ready>,
 }
 
 #[derive(Debug, Default)]
@@ -58,8 +55,8 @@ enum State {
     #[default]
     Unknown,
     Warm(Seed),
-    /// Tried once and failed; jobs run cold rather than each try again.
-    Cold,
+    /// Tried once and failed, for this reason; jobs run cold rather than each try again.
+    Cold(String),
 }
 
 impl Warmth {
@@ -70,6 +67,7 @@ impl Warmth {
             store,
             view,
             kits,
+            queries: Queries::default(),
             states: StdMutex::default(),
         }
     }
@@ -84,28 +82,72 @@ impl Warmth {
         slot: Slot,
         cancelled: &CancellationToken,
     ) -> Seed {
-        let Some(variant) = Variant::needed_by(arguments).filter(|_| served.can_be_warmed) else {
-            return Seed::default();
-        };
+        match Variant::needed_by(arguments).filter(|_| served.can_be_warmed) {
+            None => Seed::default(),
+            Some(variant) => {
+                let seed = self.seed_of(station, served, variant, slot, cancelled);
+                seed.await.unwrap_or_default()
+            }
+        }
+    }
+
+    /// Does the next piece of all that makes the jobs of a target cheaper.
+    pub async fn advance(
+        &self,
+        station: &Station,
+        served: &Served,
+        variant: Variant,
+        slot: Slot,
+        cancelled: &CancellationToken,
+    ) -> Warming {
+        let cold = |reason: String| Warming::Cold { reason };
+        if !served.can_be_warmed {
+            return cold("its stap is a replacement, of which nothing is known".to_owned());
+        }
+        let seed = self.seed_of(station, served, variant, slot, cancelled);
+        if let Err(reason) = seed.await {
+            return cold(reason);
+        }
+        if let Some(reason) = self.obstacle(station, served, variant).await {
+            return cold(format!("pass 4 runs make as usual: {reason}"));
+        }
+        match self.step(station, served, variant, slot, cancelled).await {
+            Step::More { done, all, .. } => Warming::Underway { done, all },
+            Step::Complete => Warming::Warm,
+            Step::GivenUp(reason) => cold(reason),
+            Step::Cancelled => cold("it was stopped".to_owned()),
+        }
+    }
+
+    /// The same for a way of calling stap; `Err` says why there is none.
+    async fn seed_of(
+        &self,
+        station: &Station,
+        served: &Served,
+        variant: Variant,
+        slot: Slot,
+        cancelled: &CancellationToken,
+    ) -> Result<Seed, String> {
         let key = self.key(served, variant);
         let state = self.state(&key);
         // Only waiting may be given up: whoever holds the lock ends its warm-up in good order.
         let mut state = tokio::select! {
             state = state.lock() => state,
-            () = cancelled.cancelled() => return Seed::default(),
+            () = cancelled.cancelled() => return Err("it was stopped".to_owned()),
         };
         if matches!(*state, State::Unknown) {
             *state = self
                 .warmed(station, served, variant, &key, slot, cancelled)
                 .await;
         }
-        let State::Warm(seed) = &*state else {
-            return Seed::default();
+        let seed = match &*state {
+            State::Warm(seed) => seed.clone(),
+            State::Unknown => return Err("it was stopped".to_owned()),
+            State::Cold(reason) => return Err(reason.clone()),
         };
-        let seed = seed.clone();
         drop(state);
         if station.keeps_from_replaying(served).is_some() {
-            return seed;
+            return Ok(seed);
         }
         let learner = Learner {
             stage: Stage {
@@ -120,7 +162,22 @@ impl Warmth {
             cancelled,
         };
         let driver = self.kits.kit(&self.store, &learner).await;
-        Seed { driver, ..seed }
+        Ok(Seed { driver, ..seed })
+    }
+
+    /// Why pass 4 is not replayed, where the policy wants it.
+    async fn obstacle(
+        &self,
+        station: &Station,
+        served: &Served,
+        variant: Variant,
+    ) -> Option<String> {
+        if station.keeps_from_replaying(served).is_some() {
+            return None;
+        }
+        let ways = self.pass_4(None, station, served).await;
+        let own = ways.into_iter().find(|way| way.flags == variant.name())?;
+        (own.way == Way::Make).then_some(own.reason)
     }
 
     /// How pass 4 of a target is done, as far as `store` says, or our own.
@@ -170,18 +227,23 @@ impl Warmth {
             Ok(WarmUp::Cancelled) => State::Unknown,
             Ok(WarmUp::Failed(reason)) => {
                 tracing::warn!("jobs for {target} run cold: {reason}");
-                State::Cold
+                State::Cold(reason)
             }
             Err(fault) => {
                 let reason = sentence(&fault);
                 tracing::error!("jobs for {target} run cold: {reason}");
-                State::Cold
+                State::Cold(reason)
             }
         }
     }
 
     /// Differs whenever stap would look for other files.
-    fn key(&self, served: &Served, variant: Variant) -> String {
+    pub(crate) fn key(&self, served: &Served, variant: Variant) -> String {
+        format!("{}-{}", self.identity(served), variant.name())
+    }
+
+    /// The same, whatever the variant.
+    pub(crate) fn identity(&self, served: &Served) -> String {
         let mut digest = Sha256::new();
         let root = served.target.root.as_os_str().as_encoded_bytes();
         for field in [
@@ -193,12 +255,7 @@ impl Warmth {
             digest.update((field.len() as u64).to_be_bytes());
             digest.update(field);
         }
-        let digest: String = digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!("{digest}-{}", variant.name())
+        hexadecimal(&digest.finalize())
     }
 }
 
@@ -209,6 +266,7 @@ impl Seed {
         Self {
             files: Arc::new(files),
             driver: None,
+            queries: None,
         }
     }
 }
@@ -250,78 +308,4 @@ async fn warm_up(
         End::Exited(0) => WarmUp::Failed("stap left no feature probes in its cache".to_owned()),
         end => WarmUp::Failed(format!("{end:?}: {}", last_line(&finished.stderr.bytes))),
     })
-}
-
-impl Variant {
-    /// The variant that a command line needs; `None` when it never comes to compiling C.
-    fn needed_by(arguments: &[Vec<u8>]) -> Option<Self> {
-        let command = options::parse(arguments).ok()?;
-        if !reaches_pass_4(&command) {
-            return None;
-        }
-        Some(if command.has_short('g') {
-            Self::Guru
-        } else {
-            Self::Plain
-        })
-    }
-
-    /// Its name in files and logs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Guru => "guru",
-        }
-    }
-}
-
-fn reaches_pass_4(command: &CommandLine) -> bool {
-    let stops_early = command
-        .short_values('p')
-        .any(|pass| matches!(pass, b"1" | b"2" | b"3"));
-    let lists = ['l', 'L', 'V', 'h']
-        .iter()
-        .any(|letter| command.has_short(*letter));
-    let is_bpf = command.has_long("bpf")
-        || command
-            .long_values("runtime")
-            .any(|runtime| runtime == Some(b"bpf"));
-    let dumps = [
-        "dump-probe-types",
-        "dump-probe-aliases",
-        "dump-functions",
-        "version",
-        "help",
-    ];
-    !(stops_early || lists || is_bpf || dumps.iter().any(|name| command.has_long(name)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn needed(arguments: &[&str]) -> Option<Variant> {
-        let arguments: Vec<_> = arguments
-            .iter()
-            .map(|word| word.as_bytes().to_vec())
-            .collect();
-        Variant::needed_by(&arguments)
-    }
-
-    #[test]
-    fn only_what_compiles_is_warmed_and_guru_mode_apart() {
-        let script = "-eprobe begin { exit() }";
-        assert_eq!(needed(&["-p4", script]), Some(Variant::Plain));
-        assert_eq!(needed(&[script]), Some(Variant::Plain));
-        assert_eq!(needed(&["-vg", "-p4", script]), Some(Variant::Guru));
-        assert_eq!(needed(&["-p4", "x.stp", "--", "-g"]), Some(Variant::Plain));
-        for never in [
-            &["-p2", script],
-            &["-l", "begin"],
-            &["--runtime=bpf", script],
-        ] {
-            assert_eq!(needed(never), None, "{never:?}");
-        }
-    }
 }

@@ -52,6 +52,14 @@ pub enum ToWorker {
         /// One of [`Readiness::targets`].
         target: TargetName,
     },
+    /// Do the next piece of what makes the jobs of a target cheaper; answered by one
+    /// [`FromWorker::Warmed`], before which this is not said again.
+    Warm {
+        /// One of [`Readiness::targets`].
+        target: TargetName,
+        /// For jobs in guru mode, for which stap finds out everything anew.
+        guru: bool,
+    },
 }
 
 /// From the worker to the coordinator.
@@ -84,6 +92,27 @@ pub enum FromWorker {
         number: u64,
         /// `Err` says, for the log, why that cannot be known.
         identity: Result<TargetIdentity, String>,
+    },
+    /// How warm a target is after a piece of work.
+    Warmed(Warming),
+}
+
+/// How far a target is from being warm. What is done stays done, also when the next worker asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Warming {
+    /// So many pieces of all are done.
+    Underway {
+        /// Done.
+        done: usize,
+        /// All of them.
+        all: usize,
+    },
+    /// Nothing is left to do.
+    Warm,
+    /// Something is missing, and this worker does not try again.
+    Cold {
+        /// What, and why.
+        reason: String,
     },
 }
 

@@ -31,6 +31,7 @@ enum Mode {
     CheckPolicy(PolicyChoice),
     May,
     Doctor,
+    Warm,
     MakeSigningKey,
     Help,
     Version,
@@ -157,6 +158,7 @@ impl Parser {
         let set: fn(&mut Self) = match name {
             b"may" => |parser| parser.mode = Mode::May,
             b"doctor" => |parser| parser.mode = Mode::Doctor,
+            b"warm" => |parser| parser.mode = Mode::Warm,
             b"no-advertise" => |parser| parser.options.no_advertise = true,
             b"list-targets" => |parser| parser.mode = Mode::ListTargets,
             b"make-signing-key" => |parser| parser.mode = Mode::MakeSigningKey,
@@ -258,7 +260,7 @@ impl Parser {
         let (options, json) = (self.options, self.json);
         // Whoever asks would take the answer to another question for his.
         let unknown = options.diagnostics.first();
-        if let (Mode::CheckPolicy(_) | Mode::May | Mode::Doctor, Some(unknown)) =
+        if let (Mode::CheckPolicy(_) | Mode::May | Mode::Doctor | Mode::Warm, Some(unknown)) =
             (&self.mode, unknown)
         {
             return Err(OptionError::Unknown(unknown.clone()));
@@ -280,6 +282,7 @@ impl Parser {
                 json,
             }),
             Mode::Doctor => Invocation::Doctor { options, json },
+            Mode::Warm => Invocation::Warm { options, json },
             Mode::MakeSigningKey => Invocation::MakeSigningKey(options),
             Mode::Help => Invocation::Help,
             Mode::Version => Invocation::Version,

@@ -245,6 +245,7 @@ impl Link {
             FromWorker::Ready(_) | FromWorker::NotReady { .. } | FromWorker::Examined(_) => {
                 Err(io::Error::other("the worker introduced itself twice"))
             }
+            FromWorker::Warmed(_) => Err(io::Error::other("the worker warms unasked")),
         }
     }
 

@@ -15,7 +15,8 @@ use std::time::Duration;
 use command_fds::{CommandFdExt as _, FdMapping};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use stap_protocol::examination::{Examination, Question};
-use stap_protocol::job::{Configuration, FromWorker, Readiness, ToWorker};
+use stap_protocol::job::{Configuration, FromWorker, Readiness, ToWorker, Warming};
+use stap_protocol::target::TargetName;
 
 use super::introduction::{BrokenOff, introduce};
 
@@ -108,7 +109,51 @@ pub fn examine(question: Question) -> Result<Examination, StartError> {
     }
 }
 
+/// A worker that serves nobody, and is asked one thing after the other.
+#[derive(Debug)]
+pub struct Conversation(Asked);
+
+impl Conversation {
+    /// Starts the worker and waits until it has said what it could serve.
+    ///
+    /// # Errors
+    /// When there is no worker, or it cannot work under this configuration.
+    pub fn begin(configuration: Configuration) -> Result<(Self, Readiness), StartError> {
+        let (asked, answer) = ask(&ToWorker::Configure(Box::new(configuration)))?;
+        match answer {
+            FromWorker::Ready(readiness) => Ok((Self(asked), readiness)),
+            FromWorker::NotReady { reason } => Err(StartError::NotReady(reason)),
+            _ => Err(StartError::Language),
+        }
+    }
+
+    /// Has it do the next piece of work for a target, and waits until that is done.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub fn warm(&mut self, target: TargetName, guru: bool) -> Result<Warming, StartError> {
+        let asked = &mut self.0;
+        let question = ToWorker::Warm { target, guru };
+        match introduce(&asked.socket, &mut asked.stderr, &question) {
+            Ok(FromWorker::Warmed(warming)) => Ok(warming),
+            Ok(_) => Err(StartError::Language),
+            Err(BrokenOff { source, last_line }) => Err(StartError::BrokeOff {
+                program: NAME,
+                ended: "while it worked".to_owned(),
+                source,
+                last_line,
+            }),
+        }
+    }
+
+    /// Lets it go, and waits until nothing of it is left.
+    pub fn end(self) {
+        self.0.end();
+    }
+}
+
 /// A worker that has answered.
+#[derive(Debug)]
 struct Asked {
     child: Child,
     socket: UnixStream,

@@ -63,6 +63,7 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
                 let identity = Err("nothing is seen here".to_owned());
                 send(&mut socket, &FromWorker::Identity { number, identity })?;
             }
+            ToWorker::Warm { .. } => panic!("no test here warms"),
             ToWorker::Run { id, job } => run(&mut socket, id, &job)?,
             ToWorker::Cancel { id } => {
                 say(&format!("cancelled job {}", id.0));

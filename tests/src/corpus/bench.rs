@@ -207,6 +207,7 @@ fn run(
             binds,
         },
         files: Vec::new(),
+        links: Vec::new(),
         command: plan::Command {
             program: program.as_path().try_into()?,
             arguments: words.map(String::into_bytes).collect(),

@@ -58,4 +58,6 @@ mod stop;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod tracepoints;
+#[cfg(test)]
 mod trust;

@@ -86,6 +86,9 @@ pub struct Workspace {
     pub place: Place,
     /// Files put into it before the job starts, on behalf of the job's owner.
     pub files: Vec<WorkspaceFile>,
+    /// Names in it for files that a bind shows, so that programs find these where they look, and
+    /// nobody copies them. Needs [`Layer::Mount`].
+    pub links: Vec<WorkspaceLink>,
 }
 
 /// What holds a workspace.
@@ -114,6 +117,15 @@ pub struct WorkspaceFile {
     /// What it holds.
     #[serde(with = "serde_bytes")]
     pub content: Vec<u8>,
+}
+
+/// A symbolic link of the workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceLink {
+    /// Where, relative to the workspace; missing directories are made.
+    pub path: WorkspacePath,
+    /// What it leads to: something below the target of a bind.
+    pub target: JailPath,
 }
 
 /// Resource limits of each process, and for `processes` of all of the job's together.
@@ -190,6 +202,9 @@ pub enum PlanError {
     /// A bind at a place that the jail itself fills.
     #[error("{0:?} cannot be shown: the job has its own {1}")]
     Covered(PathBuf, &'static str),
+    /// A link to something that no bind shows.
+    #[error("a link leads to {0:?}, which nothing shows")]
+    LeadsElsewhere(PathBuf),
     /// Files and nowhere to put them.
     #[error("the plan has files and no workspace for them")]
     NoWorkspace,
@@ -279,13 +294,19 @@ impl JailPlan {
     fn judge(&self) -> Result<(), PlanError> {
         at_most("binds", self.view.binds.len(), MAX_BINDS)?;
         at_most("workspace files", self.workspace.files.len(), MAX_FILES)?;
+        at_most("workspace links", self.workspace.links.len(), MAX_FILES)?;
         at_most("arguments", self.command.arguments.len(), MAX_ARGUMENTS)?;
         at_most(
             "environment variables",
             self.command.environment.len(),
             MAX_ENVIRONMENT,
         )?;
-        if self.workspace.place == Place::Nowhere && !self.workspace.files.is_empty() {
+        let Workspace {
+            place,
+            files,
+            links,
+        } = &self.workspace;
+        if *place == Place::Nowhere && !(files.is_empty() && links.is_empty()) {
             return Err(PlanError::NoWorkspace);
         }
         self.judge_layers()?;
@@ -332,6 +353,9 @@ impl JailPlan {
         if self.view.binds.iter().any(moved) {
             return Err(PlanError::NeedsMount("a bind at another path"));
         }
+        if !self.workspace.links.is_empty() {
+            return Err(PlanError::NeedsMount("a link in the workspace"));
+        }
         Ok(())
     }
 
@@ -341,6 +365,17 @@ impl JailPlan {
             let own = OWN_PLACES.into_iter().find(|own| target.starts_with(own));
             if let Some(own) = own {
                 return Err(PlanError::Covered(target.to_owned(), own));
+            }
+        }
+        for target in self
+            .workspace
+            .links
+            .iter()
+            .map(|link| link.target.as_path())
+        {
+            let mut binds = self.view.binds.iter();
+            if !binds.any(|bind| target.starts_with(bind.target.as_path())) {
+                return Err(PlanError::LeadsElsewhere(target.to_owned()));
             }
         }
         Ok(())

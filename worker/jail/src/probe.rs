@@ -243,6 +243,7 @@ fn plan(layers: BTreeSet<Layer>, is_root: bool) -> JailPlan {
         workspace: Workspace {
             place,
             files: Vec::new(),
+            links: Vec::new(),
         },
         limits: Limits {
             open_files: 64,

@@ -449,7 +449,7 @@ fn program<'a>(words: &'a [String], build: &'a Build, files: &'a [(String, Vec<u
 }
 
 /// The Makefile of a build tree that asks first; in words, why there can be none.
-fn asking(served: &Served) -> Result<Vec<u8>, String> {
+pub(crate) fn asking(served: &Served) -> Result<Vec<u8>, String> {
     let path = served.target.build_tree.join(MAKEFILE);
     let root = Root::open(&served.target.root);
     let text = root.and_then(|root| root.read(&path, MAX_MAKEFILE));

@@ -44,16 +44,8 @@ impl Shelf {
     /// When it cannot be written.
     pub fn put(&self, files: &[(&str, &[u8], bool)]) -> io::Result<Shown> {
         let shown = Shown(Arc::new(Taken(self.fresh()?)));
-        let directory = shown.path();
         for (name, content, is_program) in files {
-            let mut file = File::options()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(directory.join(name))?;
-            file.write_all(content)?;
-            let mode = if *is_program { 0o555 } else { 0o444 };
-            file.set_permissions(Permissions::from_mode(mode))?;
+            shown.write(name, content, if *is_program { 0o555 } else { 0o444 })?;
         }
         Ok(shown)
     }
@@ -92,6 +84,28 @@ impl Shown {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0.0
+    }
+
+    /// Adds a file, unless there is one of that name, which jobs may be reading.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn add(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        match self.write(name, content, 0o444) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            written => written,
+        }
+    }
+
+    fn write(&self, name: &str, content: &[u8], mode: u32) -> io::Result<()> {
+        let mut file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.path().join(name))?;
+        file.write_all(content)?;
+        file.set_permissions(Permissions::from_mode(mode))
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 use stap_jail::layer::Layer;
 use stap_jail::plan::{
     self, Command, Identity, JailPlan, Limits as ProcessLimits, Place, PlanError, View, Workspace,
-    WorkspaceFile,
+    WorkspaceFile, WorkspaceLink,
 };
 use stap_policy::Limits;
 use stap_protocol::job::Usage;
@@ -55,6 +55,8 @@ pub struct Errand {
     pub view: View,
     /// What it is given.
     pub files: Vec<WorkspaceFile>,
+    /// Names for what binds show.
+    pub links: Vec<WorkspaceLink>,
     /// The program.
     pub command: Command,
     /// Limits of its own instead of the policy's.
@@ -258,6 +260,7 @@ impl Jail {
             workspace: Workspace {
                 place,
                 files: errand.files,
+                links: errand.links,
             },
             limits: self.process_limits(limits),
             command: errand.command,

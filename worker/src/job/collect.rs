@@ -88,6 +88,21 @@ pub fn collect_seed(workspace: &OwnedFd) -> Vec<(PathBuf, Vec<u8>)> {
     seed
 }
 
+/// The names of what a trusted job left in a directory of its workspace, sorted.
+#[must_use]
+pub fn names_left(workspace: &OwnedFd, directory: &Path) -> Vec<String> {
+    names(workspace, directory).unwrap_or_default()
+}
+
+/// A file that a trusted job left in its workspace, unless it is longer than `max` bytes.
+#[must_use]
+pub fn file_left(workspace: &OwnedFd, path: &Path, max: u64) -> Option<Vec<u8>> {
+    match read(workspace, path, max) {
+        Ok(Content::Whole(content)) => Some(content),
+        _ => None,
+    }
+}
+
 /// What a trusted build left in its workspace.
 #[derive(Debug, Default)]
 pub struct BuildFiles {
@@ -235,7 +250,7 @@ pub(super) fn open(workspace: impl AsFd, path: &Path, flags: OFlags) -> io::Resu
 }
 
 /// Where stap was told to put its results, below the workspace.
-pub(super) const RESULTS: &str = "response/stap000000";
+pub const RESULTS: &str = "response/stap000000";
 /// The kernel's own bound on a module's name is 56 bytes.
 const MAX_STEM: usize = 128;
 /// Entries looked at; a build directory has about forty.

@@ -3,6 +3,7 @@
 mod collect;
 mod keep;
 mod limits;
+mod query;
 mod stage;
 
 use stap_policy::{Limits, Policy, builtin};
@@ -11,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::collect::Collected;
 pub use self::collect::{
-    BuildFiles, MAX_PRECOMPILED, MAX_SEED, MAX_SEED_FILES, collect_seed, is_seed, note,
+    BuildFiles, MAX_PRECOMPILED, MAX_SEED, MAX_SEED_FILES, RESULTS, collect_seed, file_left,
+    is_seed, names_left, note,
 };
-pub use self::stage::{Stage, bind_of, is_visible, version};
+pub use self::stage::{SEED_DIRECTORY, Stage, bind_of, is_visible, version};
 use crate::driver::Shown;
 use crate::jail::{End, Fault, Finished};
+use crate::queries;
 use crate::slots::Slot;
 use crate::station::Station;
 
@@ -64,10 +67,11 @@ async fn attempted(
             reason: format!("no target {}", job.target),
         }));
     };
-    let seed = station
-        .warmth
+    let warmth = &station.warmth;
+    let mut seed = warmth
         .seed(station, served, &job.arguments, slot, cancelled)
         .await;
+    seed.queries = warmth.queries(station, served, &job, slot, cancelled).await;
     if cancelled.is_cancelled() {
         return Ok(bare(Outcome::Cancelled));
     }
@@ -94,6 +98,10 @@ async fn attempted(
         keep::keep(workspace, parent, &limits);
     }
     let mut report = reported(finished, &limits, &class);
+    if let (Some(queries), Outcome::Exited { code: 1.. }) = (&seed.queries, &report.outcome) {
+        let notes = queries::notes(queries.missing(), &report.stderr);
+        add_notes(&mut report.stderr, notes);
+    }
     report.private_directories = private_directories;
     Ok(report)
 }
@@ -131,12 +139,7 @@ fn reported(finished: Finished, limits: &Limits, class: &str) -> Report {
         collected.files
     };
     let mut stderr = finished.stderr.bytes;
-    for note in notes {
-        if !stderr.is_empty() && !stderr.ends_with(b"\n") {
-            stderr.push(b'\n');
-        }
-        stderr.extend_from_slice(format!("stap-server: {note}\n").as_bytes());
-    }
+    add_notes(&mut stderr, notes);
     Report {
         outcome: outcome(end, used, limits, class),
         stdout: finished.stdout.bytes,
@@ -145,6 +148,16 @@ fn reported(finished: Finished, limits: &Limits, class: &str) -> Report {
         private_directories: Vec::new(),
         usage: finished.usage,
         is_whole,
+    }
+}
+
+/// Adds lines of the server's own to what stap has said.
+fn add_notes(stderr: &mut Vec<u8>, notes: Vec<String>) {
+    for note in notes {
+        if !stderr.is_empty() && !stderr.ends_with(b"\n") {
+            stderr.push(b'\n');
+        }
+        stderr.extend_from_slice(format!("stap-server: {note}\n").as_bytes());
     }
 }
 

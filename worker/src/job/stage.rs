@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use stap_driver::shim;
 use stap_jail::plan::{
     Access, Bind, Command, HostPath, Identity, JailPath, PathError, VISIBLE, View, WorkspaceFile,
-    WorkspacePath,
+    WorkspaceLink, WorkspacePath,
 };
 use stap_policy::Limits;
 use stap_protocol::job::{Job, JobId};
@@ -13,6 +13,7 @@ use stap_protocol::job::{Job, JobId};
 use super::collect::RESULTS;
 use crate::driver::workspace_files;
 use crate::jail::{Errand, Fault, Room};
+use crate::queries::{self, Ready};
 use crate::slots::Slot;
 use crate::station::Station;
 use crate::targets::Served;
@@ -66,7 +67,14 @@ impl Stage<'_> {
         arguments.push(tmpdir(room));
         arguments.push(b"--client-options".to_vec());
         arguments.extend(job.arguments);
-        let errand = self.errand(format!("job-{}", id.0), room, files, arguments, job.locale)?;
+        let mut errand =
+            self.errand(format!("job-{}", id.0), room, files, arguments, job.locale)?;
+        if let Some(queries) = &seed.queries {
+            let place = Path::new(queries::DIRECTORY);
+            let bind = bind_of(queries.directory(), place, Access::Read);
+            errand.view.binds.push(bind.map_err(irregular)?);
+            errand.links = linked(queries)?;
+        }
         Ok(Errand {
             limits: Some(limits),
             ..errand
@@ -159,7 +167,7 @@ impl Stage<'_> {
         format!("warm-{build}-{}-pass-4", self.slot.0)
     }
 
-    fn server_arguments(&self) -> Vec<Vec<u8>> {
+    pub(super) fn server_arguments(&self) -> Vec<Vec<u8>> {
         let mut arguments = vec![format!("-r{}", self.served.named).into_bytes()];
         let own = self
             .served
@@ -179,7 +187,7 @@ impl Stage<'_> {
         arguments
     }
 
-    fn errand(
+    pub(super) fn errand(
         &self,
         name: String,
         room: &Room,
@@ -226,6 +234,7 @@ impl Stage<'_> {
             identity: self.identity(),
             view,
             files,
+            links: Vec::new(),
             command,
             limits: None,
         })
@@ -260,6 +269,7 @@ pub fn version(
         identity,
         view,
         files: Vec::new(),
+        links: Vec::new(),
         command,
         limits: None,
     })
@@ -295,7 +305,7 @@ pub fn is_visible(path: &Path) -> bool {
     VISIBLE.iter().any(|directory| below.starts_with(directory))
 }
 
-fn tmpdir(room: &Room) -> Vec<u8> {
+pub(super) fn tmpdir(room: &Room) -> Vec<u8> {
     let directory = room.path.join("response/stap000000");
     [b"--tmpdir=", directory.as_os_str().as_encoded_bytes()].concat()
 }
@@ -329,10 +339,23 @@ fn seeded(seed: &Seed) -> Result<impl Iterator<Item = WorkspaceFile>, Fault> {
     Ok(files?.into_iter())
 }
 
-fn irregular(error: PathError) -> Fault {
+/// The answers to queries, where stap looks for what it compiled earlier.
+fn linked(queries: &Ready) -> Result<Vec<WorkspaceLink>, Fault> {
+    let link = |(cached, file): &(String, String)| {
+        let path = Path::new(SEED_DIRECTORY).join(cached);
+        let target = Path::new(queries::DIRECTORY).join(file);
+        Ok(WorkspaceLink {
+            path: path.try_into().map_err(irregular)?,
+            target: target.try_into().map_err(irregular)?,
+        })
+    };
+    queries.links().iter().map(link).collect()
+}
+
+pub(super) fn irregular(error: PathError) -> Fault {
     Fault::Io("naming a path of the job", std::io::Error::other(error))
 }
 
 /// Where stap keeps its feature probes, below the workspace.
-pub(super) const SEED_DIRECTORY: &str = "home/.systemtap/cache";
+pub const SEED_DIRECTORY: &str = "home/.systemtap/cache";
 const RESULT_MARK: &str = "response/stap000000/.server";

@@ -137,6 +137,7 @@ impl Options {
                     inodes: 16_384,
                 },
                 files,
+                links: Vec::new(),
             },
             limits: LIMITS,
             command: plan::Command {

@@ -57,7 +57,8 @@ fn in_memory(climb: &Climb, bytes: u64, inodes: u64) -> Result<OwnedFd, Fault> {
     Ok(mount.into_descriptor())
 }
 
-/// Writes the plan's files. Their paths may come from a client.
+/// Writes the plan's files, whose paths may come from a client, and then its links, so that no file is
+/// written through one.
 pub(super) fn fill(climb: &mut Climb) -> Result<(), Fault> {
     for file in std::mem::take(&mut climb.plan.workspace.files) {
         let workspace = climb.workspace.as_ref();
@@ -66,7 +67,23 @@ pub(super) fn fill(climb: &mut Climb) -> Result<(), Fault> {
         write_new(workspace, path, &file.content)
             .doing(format!("writing {} into the workspace", path.display()))?;
     }
+    for link in std::mem::take(&mut climb.plan.workspace.links) {
+        let workspace = climb.workspace.as_ref();
+        let workspace = workspace.ok_or_else(|| Fault::unfit("there is no workspace yet"))?;
+        let path = link.path.as_path();
+        link_new(workspace, path, link.target.as_path())
+            .doing(format!("linking {} in the workspace", path.display()))?;
+    }
     Ok(())
+}
+
+fn link_new(workspace: &OwnedFd, path: &Path, target: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let directory = directory(workspace, parent)?;
+    // It fails where there is anything of that name.
+    Ok(rustix::fs::symlinkat(target, directory, name)?)
 }
 
 fn write_new(workspace: &OwnedFd, path: &Path, content: &[u8]) -> io::Result<()> {

@@ -23,6 +23,7 @@ pub(crate) fn smallest() -> JailPlan {
                 path: "request/a.stp".try_into().unwrap(),
                 content: vec![0, 255, 10],
             }],
+            links: Vec::new(),
         },
         limits: Limits {
             open_files: 64,
@@ -123,6 +124,28 @@ fn nothing_is_shown_where_the_job_could_not_see_it() {
             matches!(plan.encode(), Err(PlanError::Covered(..))),
             "{target}"
         );
+    }
+}
+
+#[test]
+fn a_link_leads_to_what_a_bind_shows_and_to_nothing_else() {
+    let mut plan = smallest();
+    plan.view.binds.push(Bind {
+        source: "/srv/queries".try_into().unwrap(),
+        target: "/queries".try_into().unwrap(),
+        access: Access::Read,
+    });
+    let mut linked = |target: &str| {
+        plan.workspace.links = vec![WorkspaceLink {
+            path: "home/a".try_into().unwrap(),
+            target: target.try_into().unwrap(),
+        }];
+        plan.encode()
+    };
+    linked("/queries/a").unwrap();
+    for target in ["/etc/passwd", "/queries-of-others/a", "/"] {
+        let refusal = linked(target).unwrap_err();
+        assert!(matches!(refusal, PlanError::LeadsElsewhere(_)), "{target}");
     }
 }
 

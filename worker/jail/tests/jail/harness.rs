@@ -114,6 +114,7 @@ impl Trial {
                     inodes: 500,
                 },
                 files: Vec::new(),
+                links: Vec::new(),
             },
             limits: Limits {
                 open_files: 256,

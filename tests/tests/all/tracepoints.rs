@@ -1,0 +1,145 @@
+//! Nobody pays twice for what stap compiles to learn of tracepoints: not another client, not the next
+//! server, and not whoever comes after a warm-up that was cut short.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use stap_tests::finished::Finished;
+use stap_tests::lab::{self, Lab, User};
+use stap_tests::process;
+use stap_tests::requirement;
+use stap_tests::root;
+use stap_tests::server::Server;
+use stap_tests::world::TARGET_ROOT;
+
+const TRACEPOINT: &str = "probe kernel.trace(\"raw_syscalls:sys_enter\") { println($id) exit() }";
+const ANOTHER: &str = "probe kernel.trace(\"sched_switch\") { println(pid()) exit() }";
+const THIRD: &str = "probe kernel.trace(\"sched_switch\") { println(tid()) exit() }";
+/// Its header includes one that is only among the kernel's sources.
+const WITHOUT_SOURCES: &str = "probe kernel.trace(\"bridge:br_fdb_add\") { exit() }";
+const NO_SUCH: &str = "probe kernel.trace(\"bridge:no_such\") { exit() }";
+/// Headers with tracepoints that are left, so that it does not take minutes; the kernel's other headers
+/// include the rest of them.
+const LEFT: [&str; 7] = [
+    "bridge.h",
+    "percpu.h",
+    "sched.h",
+    "syscalls.h",
+    "tlb.h",
+    "xdp.h",
+    "xen.h",
+];
+
+/// Takes most tracepoints out of the root, as this lab sees it, and returns where the rest is.
+fn with_few_tracepoints(lab: &Lab) -> PathBuf {
+    root::make_writable(lab);
+    let sources = Path::new(TARGET_ROOT).join("usr/src");
+    let common = lab::list(&sources)
+        .into_iter()
+        .find(|name| name.ends_with("-common"))
+        .unwrap();
+    let common = sources.join(common);
+    let events = common.join("include/trace/events");
+    for name in lab::list(&events) {
+        if !LEFT.contains(&name.as_str()) {
+            fs::remove_file(events.join(name)).unwrap();
+        }
+    }
+    let others = lab::list(&common.join("arch")).into_iter();
+    for arch in others.filter(|arch| arch != "x86") {
+        fs::remove_dir_all(common.join("arch").join(arch)).unwrap();
+    }
+    events
+}
+
+fn ask(user: User, server: &Server, arguments: &[&str]) -> Finished {
+    let release = &root::releases()[0];
+    let at = format!("--server={}", server.address());
+    let client = user.command("stap-client").arg(at);
+    let client = client.args(["-r", release]).args(arguments);
+    client.deadline(lab::SLOW).run()
+}
+
+/// The processor time of each job that has ended, in seconds.
+fn costs(server: &Server) -> Vec<f64> {
+    let said = server.said();
+    let costs = said.lines().filter_map(|line| {
+        let (_, job) = line.split_once("job ended: ")?;
+        let (before, _) = job.split_once(" s of CPU")?;
+        before.rsplit(' ').next()?.parse().ok()
+    });
+    costs.collect()
+}
+
+#[test]
+fn a_tracepoint_costs_what_a_hello_costs_once_anybody_has_asked_for_one() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let events = with_few_tracepoints(lab);
+        let alice = lab.alice();
+        let cache = alice.home().join("cache");
+        let server = root::serve_from(alice, &cache, "personal");
+        ask(alice, &server, &["-p2", "-e", lab::HELLO]).exits(0);
+        assert!(
+            !server.said().contains("queries of tracepoints"),
+            "a hello waited for tracepoints: {}",
+            server.said()
+        );
+        ask(alice, &server, &["-p2", "-e", TRACEPOINT]).exits(0);
+        ask(alice, &server, &["-p2", "-e", ANOTHER]).exits(0);
+        let [hello, first, another] = costs(&server)[..] else {
+            panic!("{}", server.said());
+        };
+        // What was built once for all is no part of the first job, either.
+        let bound = 3.0 * hello;
+        assert!(
+            first < bound && another < bound,
+            "{hello} {first} {another}"
+        );
+
+        // Who asks for one whose header does not compile hears why; others hear nothing of it.
+        let told = "stap-server: the tracepoint bridge:br_fdb_add is missing because its header";
+        let missing = ask(alice, &server, &["-p2", "-e", WITHOUT_SOURCES]);
+        assert!(
+            missing.code() == Some(1) && missing.err().contains(told),
+            "{missing}"
+        );
+        assert!(missing.err().contains("br_private.h"), "{missing}");
+        let words = missing.err();
+        let (_, kept) = words.split_once("in his cache, ").unwrap();
+        let kept = cache
+            .join("stap-server/warm")
+            .join(kept.lines().next().unwrap());
+        let kept = fs::read_to_string(kept).unwrap();
+        assert!(kept.contains("br_private.h: No such file"), "{kept}");
+        let no_such = ask(alice, &server, &["-p2", "-e", NO_SUCH]);
+        assert!(no_such.code() == Some(1), "{no_such}");
+        assert!(!no_such.err().contains("stap-server:"), "{no_such}");
+
+        // It is there for the next server, too, after an end without any warning.
+        process::signal(server.pid, Signal::KILL);
+        let next = root::serve_from(alice, &cache, "personal");
+        ask(alice, &next, &["-p2", "-e", THIRD]).exits(0);
+        assert!(
+            next.said()
+                .contains("not built yet are 0 queries of tracepoints"),
+            "it was built again: {}",
+            next.said()
+        );
+        assert!(costs(&next)[0] < bound, "{:?}", costs(&next));
+
+        // A header that has changed is another one.
+        let header = events.join("sched.h");
+        let changed = fs::read_to_string(&header).unwrap() + "\n/* changed */\n";
+        fs::write(&header, changed).unwrap();
+        ask(alice, &next, &["-p2", "-e", THIRD]).exits(0);
+        let (answered, compiled) = (costs(&next)[0], costs(&next)[1]);
+        assert!(
+            compiled > answered + 0.3,
+            "an answer to another question was used: {answered} {compiled}"
+        );
+    });
+}

@@ -1,0 +1,89 @@
+//! The ways of calling stap that it tells apart in what it finds out.
+
+use stap_protocol::options::{self, CommandLine};
+
+/// stap probes again for guru mode, as it is part of the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Without `-g`.
+    Plain,
+    /// With it.
+    Guru,
+}
+
+impl Variant {
+    /// The variant that a command line needs; `None` when it never comes to compiling C.
+    pub(super) fn needed_by(arguments: &[Vec<u8>]) -> Option<Self> {
+        let command = options::parse(arguments).ok()?;
+        reaches_pass_4(&command).then(|| Self::of(&command))
+    }
+
+    /// That of a command line which was read.
+    #[must_use]
+    pub fn of(command: &CommandLine) -> Self {
+        if command.has_short('g') {
+            Self::Guru
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// Its name in files and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Guru => "guru",
+        }
+    }
+}
+
+fn reaches_pass_4(command: &CommandLine) -> bool {
+    let stops_early = command
+        .short_values('p')
+        .any(|pass| matches!(pass, b"1" | b"2" | b"3"));
+    let lists = ['l', 'L', 'V', 'h']
+        .iter()
+        .any(|letter| command.has_short(*letter));
+    let is_bpf = command.has_long("bpf")
+        || command
+            .long_values("runtime")
+            .any(|runtime| runtime == Some(b"bpf"));
+    let dumps = [
+        "dump-probe-types",
+        "dump-probe-aliases",
+        "dump-functions",
+        "version",
+        "help",
+    ];
+    !(stops_early || lists || is_bpf || dumps.iter().any(|name| command.has_long(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed(arguments: &[&str]) -> Option<Variant> {
+        let arguments: Vec<_> = arguments
+            .iter()
+            .map(|word| word.as_bytes().to_vec())
+            .collect();
+        Variant::needed_by(&arguments)
+    }
+
+    #[test]
+    fn only_what_compiles_is_warmed_and_guru_mode_apart() {
+        let script = "-eprobe begin { exit() }";
+        assert_eq!(needed(&["-p4", script]), Some(Variant::Plain));
+        assert_eq!(needed(&[script]), Some(Variant::Plain));
+        assert_eq!(needed(&["-vg", "-p4", script]), Some(Variant::Guru));
+        assert_eq!(needed(&["-p4", "x.stp", "--", "-g"]), Some(Variant::Plain));
+        for never in [
+            &["-p2", script],
+            &["-l", "begin"],
+            &["--runtime=bpf", script],
+        ] {
+            assert_eq!(needed(never), None, "{never:?}");
+        }
+    }
+}
