@@ -107,18 +107,22 @@ pub fn serve_both(user: User) -> Server {
     serve_roots(user, "personal", &[TARGET_ROOT, OTHER_ROOT])
 }
 
-fn serve_roots(user: User, policy: &str, roots: &[&str]) -> Server {
-    let cache = warm_directory("served", user);
-    forget_results(&cache, user);
-    serve_from(user, &cache, policy)
-}
-
 /// The same with a directory for caches of the caller's choice.
 ///
 /// # Panics
 /// When it does not start.
 #[must_use]
 pub fn serve_from(user: User, cache: &Path, policy: &str) -> Server {
+    start(user, cache, policy, &[TARGET_ROOT])
+}
+
+fn serve_roots(user: User, policy: &str, roots: &[&str]) -> Server {
+    let cache = warm_directory("served", user);
+    forget_results(&cache, user);
+    start(user, &cache, policy, roots)
+}
+
+fn start(user: User, cache: &Path, policy: &str, roots: &[&str]) -> Server {
     let log = fresh_log(user);
     let policy = format!("--policy={policy}");
     let start = user
