@@ -1,13 +1,14 @@
-//! Looks at a kernel module that came out of a job, without any trust in it.
+//! Looks at a kernel module or a bpf object that came out of a job, without any trust in it.
 
 use object::elf::ELFMAG;
 use object::{Architecture, File, Object as _, ObjectKind};
+use stap_protocol::job::OutputFile;
 use stap_protocol::target::Arch;
 
 /// What a result file turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A relocatable object for the target's machine.
+    /// A relocatable object for the target's machine, or for that of bpf.
     Module,
     /// No ELF file at all.
     NotElf,
@@ -15,9 +16,19 @@ pub enum Verdict {
     Wrong(&'static str),
 }
 
-/// Judges what kind of file `content` is, and for which machine; elf(5).
+/// Judges a result by what its name says that it is; `None` for one that nobody loads.
 #[must_use]
-pub fn judge(content: &[u8], arch: &Arch) -> Verdict {
+pub fn judge(file: &OutputFile, arch: &Arch) -> Option<Verdict> {
+    let machines = match &file.name {
+        name if name.has_suffix(".ko") => machines(arch),
+        name if name.has_suffix(".bo") => &[Architecture::Bpf],
+        _ => return None,
+    };
+    Some(judge_for(&file.content, machines))
+}
+
+/// Judges what kind of file `content` is, and for which machine; elf(5).
+fn judge_for(content: &[u8], machines: &[Architecture]) -> Verdict {
     if !content.starts_with(&ELFMAG) {
         return Verdict::NotElf;
     }
@@ -27,7 +38,6 @@ pub fn judge(content: &[u8], arch: &Arch) -> Verdict {
     if file.kind() != ObjectKind::Relocatable {
         return Verdict::Wrong("it is not a relocatable object");
     }
-    let machines = machines(arch);
     if !machines.is_empty() && !machines.contains(&file.architecture()) {
         return Verdict::Wrong("it is for another machine than the target");
     }
@@ -66,7 +76,29 @@ mod tests {
     }
 
     fn verdict(content: &[u8]) -> Verdict {
-        judge(content, &"x86_64".parse().unwrap())
+        named("x.ko", content).unwrap()
+    }
+
+    fn named(name: &str, content: &[u8]) -> Option<Verdict> {
+        let file = OutputFile {
+            name: name.try_into().unwrap(),
+            content: content.to_vec(),
+        };
+        judge(&file, &"x86_64".parse().unwrap())
+    }
+
+    #[test]
+    fn a_bpf_object_is_for_the_machine_of_bpf_on_any_target() {
+        assert_eq!(named("x.bo", &elf(1, 247)), Some(Verdict::Module));
+        assert!(matches!(
+            named("x.bo", &elf(1, 62)),
+            Some(Verdict::Wrong(_))
+        ));
+        assert!(matches!(
+            named("x.ko", &elf(1, 247)),
+            Some(Verdict::Wrong(_))
+        ));
+        assert_eq!(named("x.ko.sgn", b"signature"), None);
     }
 
     #[test]

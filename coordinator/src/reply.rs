@@ -137,8 +137,9 @@ fn fault_of(files: &[OutputFile], target: &TargetName, signature: &Signature) ->
             "the module is not sent, because it cannot be signed: {why}. Tell the operator the number of this request."
         ));
     }
-    let module = files.iter().find(|file| file.name.has_suffix(".ko"))?;
-    match judge(&module.content, &target.arch) {
+    let judged = |file| Some((file, judge(file, &target.arch)?));
+    let (module, verdict) = files.iter().find_map(judged)?;
+    match verdict {
         Verdict::Module => None,
         Verdict::NotElf => {
             // Only a stand-in for stap writes such a file, and whoever set SYSTEMTAP_STAP means it.

@@ -13,7 +13,7 @@ use stap_protocol::options::{CommandLine, Item, KEPT_BY_CLIENTS, OptionError, Or
 use stap_protocol::target::{Arch, TargetNameError, TargetPattern};
 
 use self::values::{MAX_PID, color, global, last_pass, os, pass_5_digit, pattern, within};
-use super::staprun::RunOptions;
+use super::staprun::{RunOptions, Runtime};
 use crate::server_spec::{ServerSpec, ServerSpecError};
 
 /// What the words after the program's name ask for.
@@ -133,6 +133,11 @@ pub(crate) enum CommandLineError {
          A runtime is C code that the server would compile; leave -R out, or use stap itself"
     )]
     Runtime,
+    #[error(
+        "{0} cannot be used with the bpf runtime\n\
+         stapbpf, which runs the result, has nothing like it; leave it out, or build a kernel module"
+    )]
+    NotWithBpf(&'static str),
     #[error("{0} is not supported by stap-client\nUse stap itself for it")]
     Unsupported(String),
 }
@@ -175,6 +180,11 @@ impl Plan {
         }
         if plan.run.command.is_some() && plan.run.target.is_some() {
             return Err(CommandLineError::CommandAndTarget);
+        }
+        if plan.run.runtime == Runtime::Bpf
+            && let Some(option) = plan.run.unknown_to_stapbpf()
+        {
+            return Err(CommandLineError::NotWithBpf(option));
         }
         let lists = line.options().any(is_listing);
         if lists {
@@ -301,6 +311,11 @@ impl Plan {
         }
         if matches!(name, "privilege" | "unprivileged") {
             self.names_privilege = true;
+        }
+        match (name, value) {
+            ("bpf", _) | ("runtime", Some(b"bpf")) => self.run.runtime = Runtime::Bpf,
+            ("runtime", _) => self.run.runtime = Runtime::Kernel,
+            _ => (),
         }
         if name == "vp" {
             self.run.verbosity += value.and_then(pass_5_digit).unwrap_or(0);

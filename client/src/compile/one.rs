@@ -11,6 +11,7 @@ use super::choice::Choice;
 use super::command_line::{LastPass, Plan};
 use super::exchange::{Answer, Attempts};
 use super::scratch::Scratch;
+use super::staprun::Runtime;
 use super::wanted::Wanted;
 use super::{Asked, ClientError, Compiled, packaged, tell_end};
 use super::{firmware, privilege, progress, replay};
@@ -95,7 +96,9 @@ pub(super) async fn compile(
 
 /// Adds the option that this user needs to load the module.
 fn ask_for_privilege(plan: &mut Plan, runs_here: bool) -> Option<Privilege> {
-    let needed = privilege::needed().filter(|_| runs_here && !plan.names_privilege)?;
+    // staprun asks for a signature; stapbpf does not, and no server signs bpf objects.
+    let asks = runs_here && plan.run.runtime == Runtime::Kernel && !plan.names_privilege;
+    let needed = privilege::needed().filter(|_| asks)?;
     plan.forwarded
         .push(format!("--privilege={needed}").into_bytes());
     Some(needed)
@@ -113,7 +116,8 @@ pub(super) fn tell_left_out(plan: &Plan, option: &str, diagnostics: &Diagnostics
 
 /// A module for another kernel is loaded by another host, whose keys are not known.
 fn keys_to_sign_with(plan: &Plan, host: &Host, target: &TargetName) -> MachineOwnerKeys {
-    if *target == host.target && plan.last_pass >= LastPass::Module {
+    let is_module = plan.run.runtime == Runtime::Kernel && plan.last_pass >= LastPass::Module;
+    if *target == host.target && is_module {
         firmware::machine_owner_keys()
     } else {
         MachineOwnerKeys::NotAsked
@@ -138,7 +142,7 @@ fn replayed(reply: &Reply, plan: &Plan, scratch: &Scratch) -> Result<Compiled, C
     if plan.keep {
         replay::keep_reply(scratch, Path::new("server"), reply).map_err(ClientError::Keep)?;
     }
-    replay::print_streams(reply, plan.last_pass)?;
+    replay::print_streams(reply, plan)?;
     replay::save_signing_key(reply)?;
     if reply.rc != 0 {
         return Err(ClientError::Compile);

@@ -11,6 +11,7 @@ use stap_protocol::request::Request;
 
 use super::command_line::{LastPass, Plan, Script};
 use super::scratch::{Scratch, save_here};
+use super::staprun::Runtime;
 use crate::diagnostics::print_result;
 
 /// Why a reply that could be read is of no use.
@@ -43,15 +44,17 @@ impl ReplayError {
 }
 
 /// Prints what the server's stap printed, stdout before stderr.
-pub(crate) fn print_streams(reply: &Reply, last_pass: LastPass) -> Result<(), ReplayError> {
-    let names_module = reply.rc == 0 && last_pass >= LastPass::Module;
-    let stdout = if names_module {
-        without_module_names(&reply.stdout)
-    } else {
-        reply.stdout.clone()
-    };
-    print_output(&stdout)?;
+pub(crate) fn print_streams(reply: &Reply, plan: &Plan) -> Result<(), ReplayError> {
+    print_output(&own_output(reply, plan))?;
     print_words(&reply.stderr)
+}
+
+/// What the server's stap wrote to stdout, but for the name of its own copy of the module.
+pub(crate) fn own_output(reply: &Reply, plan: &Plan) -> Vec<u8> {
+    match reply.rc == 0 && plan.last_pass >= LastPass::Module {
+        true => without_module_names(&reply.stdout, plan.run.runtime),
+        false => reply.stdout.clone(),
+    }
 }
 
 /// Prints a documented result.
@@ -127,16 +130,17 @@ pub(crate) fn module_files<'a>(
 }
 
 fn chosen_module<'a>(reply: &'a Reply, plan: &Plan) -> Result<Option<&'a FileName>, ReplayError> {
+    let suffix = plan.run.runtime.suffix();
     let module = reply.module().map(|file| &file.name);
     if let Some(name) = &plan.module_name {
-        let wanted = format!("{name}.ko");
+        let wanted = format!("{name}{suffix}");
         return match module {
             Some(module) if module.as_bytes() == wanted.as_bytes() => Ok(Some(module)),
             _ => Err(ReplayError::NotTheModule(wanted)),
         };
     }
     match module {
-        Some(module) if is_plain(module) => Ok(Some(module)),
+        Some(module) if is_plain(module, suffix) => Ok(Some(module)),
         Some(module) => Err(ReplayError::BadName(module.clone())),
         None if plan.script == Script::None => Ok(None),
         None => Err(ReplayError::NoModule),
@@ -144,8 +148,9 @@ fn chosen_module<'a>(reply: &'a Reply, plan: &Plan) -> Result<Option<&'a FileNam
 }
 
 /// The name becomes that of a file in the user's directory and of a module in the kernel.
-fn is_plain(name: &FileName) -> bool {
-    let stem = name.as_bytes().strip_suffix(b".ko").unwrap_or_default();
+fn is_plain(name: &FileName, suffix: &str) -> bool {
+    let stem = name.as_bytes().strip_suffix(suffix.as_bytes());
+    let stem = stem.unwrap_or_default();
     !stem.is_empty()
         && stem
             .iter()
@@ -194,9 +199,10 @@ pub(crate) fn keep_reply(scratch: &Scratch, server: &Path, reply: &Reply) -> io:
 }
 
 /// The server names its copy of the module; the client names its own, or none.
-pub(crate) fn without_module_names(stdout: &[u8]) -> Vec<u8> {
+fn without_module_names(stdout: &[u8], runtime: Runtime) -> Vec<u8> {
     let lines = stdout.split_inclusive(|byte| *byte == b'\n');
-    let names_module = |line: &&[u8]| line.strip_suffix(b"\n").unwrap_or(line).ends_with(b".ko");
+    let suffix = runtime.suffix().as_bytes();
+    let names_module = |line: &&[u8]| line.strip_suffix(b"\n").unwrap_or(line).ends_with(suffix);
     lines
         .filter(|line| !names_module(line))
         .collect::<Vec<_>>()
@@ -235,7 +241,10 @@ mod tests {
     #[test]
     fn only_the_names_of_modules_are_taken_out() {
         let stdout = b"a.ko\nline about a.ko here\n<server>/x/stap_1.ko\nend.ko";
-        assert_eq!(without_module_names(stdout), b"line about a.ko here\n");
+        let left = without_module_names(stdout, Runtime::Kernel);
+        assert_eq!(left, b"line about a.ko here\n");
+        let left = without_module_names(b"a.ko\n<server>/x/stap_1.bo\n", Runtime::Bpf);
+        assert_eq!(left, b"a.ko\n");
     }
 
     #[test]
@@ -274,6 +283,27 @@ mod tests {
         let wrong = place_module(&reply(&["stap_1.ko"]), &named, &scratch).unwrap_err();
         assert_eq!(wrong.to_string(), "module foo.ko does not exist");
         assert!(place_module(&none, &text, &scratch).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_expected_depends_on_the_runtime() {
+        let mut bpf = to_run();
+        bpf.run.runtime = Runtime::Bpf;
+        let named = |plan: &Plan| Plan {
+            module_name: Some("foo".to_owned()),
+            ..plan.clone()
+        };
+        let object = reply(&["foo.bo"]);
+        assert_eq!(module_files(&object, &bpf).unwrap().len(), 1);
+        assert_eq!(module_files(&object, &named(&bpf)).unwrap().len(), 1);
+        assert!(matches!(
+            module_files(&object, &to_run()),
+            Err(ReplayError::BadName(_))
+        ));
+        assert!(matches!(
+            module_files(&reply(&["foo.ko"]), &named(&bpf)),
+            Err(ReplayError::NotTheModule(wanted)) if wanted == "foo.bo"
+        ));
     }
 
     #[test]

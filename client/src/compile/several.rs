@@ -79,7 +79,7 @@ pub(super) async fn compile(asked: &Asked<'_>, wanted: &Wanted) -> Result<(), Cl
     let mut rows = match said {
         Said::Rows(rows) => rows,
         Said::Refused(reply) => {
-            replay::print_streams(&reply, plan.last_pass)?;
+            replay::print_streams(&reply, &plan)?;
             if plan.json {
                 show(&json::refused(&server, &reply))?;
             }
@@ -279,7 +279,7 @@ impl Row {
         };
         let title = format!("==> {} <==\n", self.label());
         if !plan.json {
-            let stdout = self.text(plan, reply);
+            let stdout = replay::own_output(reply, plan);
             if !stdout.is_empty() {
                 replay::print_output(&[title.as_bytes(), &stdout].concat())?;
             }
@@ -302,14 +302,6 @@ impl Row {
             show(&format!("{module}\n"))?;
         }
         Ok(())
-    }
-
-    /// What stap wrote to stdout, but for the name of its own copy of the module.
-    fn text(&self, plan: &Plan, reply: &Reply) -> Vec<u8> {
-        match reply.rc == 0 && plan.last_pass >= LastPass::Module {
-            true => replay::without_module_names(&reply.stdout),
-            false => reply.stdout.clone(),
-        }
     }
 }
 

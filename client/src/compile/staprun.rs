@@ -1,4 +1,4 @@
-//! Pass 5: the command line of `staprun`, and the run itself.
+//! Pass 5: the command line of `staprun`, or of `stapbpf`, and the run itself.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -19,6 +19,8 @@ use crate::siblings;
 /// What the command line says about pass 5.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RunOptions {
+    /// What the result runs in.
+    pub(crate) runtime: Runtime,
     /// The verbosity of pass 5.
     pub(crate) verbosity: usize,
     /// `-w`.
@@ -43,6 +45,41 @@ pub(crate) struct RunOptions {
     pub(crate) globals: Vec<OsString>,
 }
 
+/// What a script becomes, and who runs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    /// A kernel module, which `staprun` loads.
+    #[default]
+    Kernel,
+    /// A bpf object, which `stapbpf` loads.
+    Bpf,
+}
+
+impl Runtime {
+    /// How the name of the result ends.
+    pub(crate) const fn suffix(self) -> &'static str {
+        match self {
+            Self::Kernel => ".ko",
+            Self::Bpf => ".bo",
+        }
+    }
+
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Kernel => "staprun",
+            Self::Bpf => "stapbpf",
+        }
+    }
+
+    /// The variable that names another program.
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::Kernel => "SYSTEMTAP_STAPRUN",
+            Self::Bpf => "SYSTEMTAP_STAPBPF",
+        }
+    }
+}
+
 /// Whether the output is to be coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Color {
@@ -51,8 +88,50 @@ pub(crate) enum Color {
 }
 
 impl RunOptions {
-    /// The arguments of `staprun`, in the order in which `stap` gives them.
+    /// The arguments of the program that runs the result.
     pub(crate) fn arguments(&self, module: &Path) -> Vec<OsString> {
+        match self.runtime {
+            Runtime::Kernel => self.arguments_of_staprun(module),
+            Runtime::Bpf => self.arguments_of_stapbpf(module),
+        }
+    }
+
+    /// An option that was given and that `stapbpf` has not.
+    pub(crate) fn unknown_to_stapbpf(&self) -> Option<&'static str> {
+        let given = [
+            ("-G", !self.globals.is_empty()),
+            ("-F", self.flight_recorder),
+            ("-S", self.split.is_some()),
+        ];
+        given
+            .into_iter()
+            .find(|(_, is_given)| *is_given)
+            .map(|(option, _)| option)
+    }
+
+    /// `stapbpf` has few options; what it cannot do has been refused before.
+    fn arguments_of_stapbpf(&self, object: &Path) -> Vec<OsString> {
+        let mut words: Vec<OsString> = Vec::new();
+        words.extend((1..self.verbosity).map(|_| "-v".into()));
+        words.extend(self.no_warnings.then(|| "-w".into()));
+        let values = [
+            ("-c", &self.command),
+            ("-x", &self.target),
+            ("-o", &self.output),
+        ];
+        for (letter, value) in values {
+            words.extend(
+                value
+                    .iter()
+                    .flat_map(|value| [letter.into(), value.clone()]),
+            );
+        }
+        words.push(object.into());
+        words
+    }
+
+    /// In the order in which `stap` gives them.
+    fn arguments_of_staprun(&self, module: &Path) -> Vec<OsString> {
         let mut words: Vec<OsString> = Vec::new();
         words.extend((1..self.verbosity).map(|_| "-v".into()));
         words.extend(self.no_warnings.then(|| "-w".into()));
@@ -108,14 +187,14 @@ pub(crate) enum RunEnd {
     GivenUp,
 }
 
-/// Runs `staprun` on a module, in the caller's directory and with the caller's input and output.
+/// Runs a module or a bpf object, in the caller's directory and with the caller's input and output.
 pub(crate) async fn run(
     options: &RunOptions,
     module: &Path,
     signals: &mut Signals,
     diagnostics: &Diagnostics,
 ) -> RunEnd {
-    let program = program();
+    let program = program(options.runtime);
     let arguments = options.arguments(module);
     if options.verbosity > 0 {
         diagnostics.plain("Pass 5: starting run.");
@@ -133,9 +212,10 @@ pub(crate) async fn run(
         Err(error) => {
             diagnostics.error(format_args!(
                 "{} cannot be run: {error}\n\
-                 Install the package that contains staprun, or name the program in \
-                 SYSTEMTAP_STAPRUN",
-                program.display()
+                 Install the package that contains {}, or name the program in {}",
+                program.display(),
+                options.runtime.program(),
+                options.runtime.variable()
             ));
             return failed(diagnostics);
         }
@@ -175,13 +255,13 @@ fn failed(diagnostics: &Diagnostics) -> RunEnd {
     RunEnd::Failed
 }
 
-fn program() -> PathBuf {
-    env::var_os("SYSTEMTAP_STAPRUN")
+fn program(runtime: Runtime) -> PathBuf {
+    env::var_os(runtime.variable())
         .filter(|path| !path.is_empty())
         .map(PathBuf::from)
-        .or_else(|| siblings::find("staprun"))
+        .or_else(|| siblings::find(runtime.program()))
         // Where it is nowhere, the attempt to run it says so under its plain name.
-        .unwrap_or_else(|| "staprun".into())
+        .unwrap_or_else(|| runtime.program().into())
 }
 
 enum Waited {
@@ -316,6 +396,7 @@ mod tests {
     #[test]
     fn everything_comes_in_the_order_of_stap() {
         let all = RunOptions {
+            runtime: Runtime::Kernel,
             verbosity: 3,
             no_warnings: true,
             output: Some("o.txt".into()),

@@ -268,3 +268,42 @@ fn a_signal_during_the_compile_ends_the_client_at_once() {
         assert!(!world.path("home/run").exists());
     }
 }
+
+#[test]
+fn a_bpf_object_is_run_by_stapbpf() {
+    let world = World::new();
+    let server = StandIn::answering(Answer::module("stap_7.bo"));
+    let output = client(&world, &server, "echo staprun must not run; exit 1")
+        .env("SYSTEMTAP_STAPBPF", world.script("stapbpf", NOTES))
+        .args([
+            "--runtime=bpf",
+            "-vv",
+            "-w",
+            "-x",
+            "1",
+            "-o",
+            "o.txt",
+            "-s",
+            "4",
+            "-e",
+            "x",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(
+        (output.out().as_str(), output.code()),
+        ("Hello World!\n", 0),
+        "{}",
+        output.err()
+    );
+    let words = run_arguments(&world);
+    let (object, options) = words.split_last().unwrap();
+    assert!(object.ends_with("/stap_7.bo"), "{object}");
+    assert_eq!(options, ["-v", "-w", "-x", "1", "-o", "o.txt"]);
+    assert!(
+        server
+            .request()
+            .arguments
+            .contains(&b"--runtime=bpf".to_vec())
+    );
+}

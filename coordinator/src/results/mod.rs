@@ -327,12 +327,9 @@ fn is_ours(report: &Report) -> bool {
 
 /// Whether a report may be given to somebody who did not ask for it to be made.
 fn is_keepable(report: &Report, target: &TargetName) -> bool {
-    let mut modules = report
-        .files
-        .iter()
-        .filter(|file| file.name.has_suffix(".ko"));
+    let mut modules = report.files.iter();
     stap_store::entry::is_worth_keeping(report)
-        && modules.all(|module| !matches!(judge(&module.content, &target.arch), Verdict::Wrong(_)))
+        && modules.all(|file| !matches!(judge(file, &target.arch), Some(Verdict::Wrong(_))))
 }
 
 /// bpf objects are named after the number of stap's process.

@@ -6,6 +6,8 @@ mod arguments;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod bpf;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod corpus;

@@ -198,6 +198,30 @@ fn one_release_is_a_plan_as_ever() {
 }
 
 #[test]
+fn the_runtime_is_sent_and_known() {
+    for (words, runtime) in [
+        (&["--bpf"][..], Runtime::Bpf),
+        (&["--runtime=bpf"], Runtime::Bpf),
+        (&["--runtime", "bpf"], Runtime::Bpf),
+        (&["--bpf", "--runtime=kernel"], Runtime::Kernel),
+        (&["-v"], Runtime::Kernel),
+    ] {
+        let plan = plan(&[words, &["-e", "x"]].concat());
+        assert_eq!(plan.run.runtime, runtime, "{words:?}");
+        let joined = words.join("=");
+        let sent = texts(&plan.forwarded);
+        assert!(sent.iter().any(|word| joined.ends_with(word)), "{sent:?}");
+    }
+    for (option, value) in [("-G", "a=1"), ("-S", "1"), ("-F", "-v")] {
+        let told = error(&["--bpf", option, value, "-e", "x"]);
+        assert!(
+            told.starts_with(&format!("{option} cannot be used with the bpf runtime")),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn bad_targets_are_told() {
     assert_eq!(
         error(&["-e", "x", "--targets"]),

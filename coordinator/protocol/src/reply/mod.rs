@@ -127,7 +127,7 @@ impl Reply {
         encode::encode(self)
     }
 
-    /// The module, if there is one.
+    /// The module or the bpf object, if there is one.
     #[must_use]
     pub fn module(&self) -> Option<&OutputFile> {
         self.files.iter().find(|file| is_module(&file.name))
@@ -184,7 +184,7 @@ impl TryFrom<Parts> for Reply {
 }
 
 fn is_module(name: &FileName) -> bool {
-    name.has_suffix(".ko")
+    name.has_suffix(".ko") || name.has_suffix(".bo")
 }
 
 fn check_names(files: &[OutputFile]) -> Result<(), InvalidReply> {
