@@ -20,6 +20,7 @@ pub mod recipe;
 pub mod record;
 pub mod replay;
 pub mod shim;
+pub mod symbols;
 pub mod template;
 pub mod words;
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::makefile::{Module, SYMBOLS};
 use crate::precompiled::{self, HEADER, PRECOMPILED};
 use crate::recipe::{Build, COMMON, DIRECTORY, Step};
+use crate::symbols;
 use crate::template::Template;
 
 /// A module that is to be built.
@@ -67,7 +68,7 @@ impl Replay<'_> {
             self.write_text(&format!(".{object}.o.cmd"), "")?;
         }
         said.extend(self.commands(Step::Link, "")?);
-        said.extend(self.commands(Step::Describe, "")?);
+        said.extend(self.description()?);
         said.extend(self.describe()?);
         said.extend(self.commands(Step::Finish, "")?);
         Ok(said)
@@ -103,6 +104,43 @@ impl Replay<'_> {
             said.extend(self.execute(&words)?);
         }
         Ok(said)
+    }
+
+    /// Writes the description, for which not all of the kernel's symbols need be read.
+    fn description(&self) -> Result<Vec<u8>, Reason> {
+        let mut said = Vec::new();
+        for command in self.build.commands(Step::Describe) {
+            let words: Vec<_> = command.iter().map(|word| self.fill(word, "")).collect();
+            let with_few = self.with_needed_symbols(&words)?;
+            // One that needs more says so, and gets all.
+            let done = with_few.and_then(|words| self.execute(&words).ok());
+            said.extend(match done {
+                Some(done) => done,
+                None => self.execute(&words)?,
+            });
+        }
+        Ok(said)
+    }
+
+    /// The command with a table of fewer symbols.
+    fn with_needed_symbols(&self, words: &[String]) -> Result<Option<Vec<String>>, Reason> {
+        let mut words = words.to_vec();
+        let table = words.iter().position(|word| word == "-i");
+        let Some(table) = table.and_then(|position| words.get_mut(position + 1)) else {
+            return Ok(None);
+        };
+        let Some(needed) = self.needed_symbols(table) else {
+            return Ok(None);
+        };
+        let name = ".stap-kbuild.symvers";
+        fs::write(self.place.join(name), needed).map_err(|error| format!("{name}: {error}"))?;
+        *table = self.place.join(name).display().to_string();
+        Ok(Some(words))
+    }
+
+    fn needed_symbols(&self, table: &str) -> Option<Vec<u8>> {
+        let object = self.place.join(format!("{}.o", self.module.name));
+        symbols::needed(&fs::read(object).ok()?, &fs::read(table).ok()?)
     }
 
     /// Makes the object of the description, from kept assembly if the description is the usual one.

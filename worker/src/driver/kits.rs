@@ -79,7 +79,7 @@ impl Kits {
     }
 
     /// What a job of this target and these flags gets. At the first need, and after every change of
-    /// what jobs see, it is recorded; other jobs of the same wait. `None` where make is to run.
+    /// what jobs see, it is recorded; jobs that come meanwhile run make. `None` where make is to run.
     pub async fn kit(&self, store: &Store, learner: &Learner<'_>) -> Option<Shown> {
         let key = self.key(learner.stage.served, learner.variant);
         let identity = self.identity(learner).await?;
@@ -87,6 +87,10 @@ impl Kits {
         let mut known = tokio::select! {
             known = known.lock() => known,
             () = learner.cancelled.cancelled() => return None,
+            () = tokio::time::sleep(BUSY) => {
+                tracing::info!("pass 4 runs make: it is being recorded");
+                return None;
+            }
         };
         match *known {
             Some(last) if last.identity == identity && !last.is_proven => return None,
@@ -337,6 +341,8 @@ fn is_there(root: &Path, tree: &Path) -> bool {
 /// What the names of entries begin with.
 pub(super) const PREFIX: &str = "pass-4-";
 const DIGITS: usize = 32;
+/// Longer than it takes to put a kit on the shelf, and much shorter than recording one.
+const BUSY: Duration = Duration::from_secs(3);
 /// A root that changes again and again would be recorded again and again, while people wait.
 const PATIENCE: Duration = Duration::from_mins(15);
 

@@ -401,7 +401,7 @@ impl Learner<'_> {
             End::Cancelled => Err(Stop::Cancelled),
             end => Err(Stop::Refused(format!(
                 "a trusted build ended with {end:?}: {}",
-                last_line(&finished.stderr.bytes)
+                telling_line(&finished.stderr.bytes)
             ))),
         }
     }
@@ -425,6 +425,14 @@ fn before_embedded(source: &[u8]) -> Option<Vec<u8>> {
     let (before, _) = text.split_once(BEHIND_EMBEDDED)?;
     let start = before.rfind("struct context")?;
     Some(before.get(..start)?.as_bytes().to_vec())
+}
+
+/// What tells most of a failure: stap ends with tips.
+fn telling_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let mut lines = text.lines();
+    let failed = lines.rfind(|line| line.contains("error:") || line.contains("failed"));
+    last_line(failed.map_or(stderr, str::as_bytes))
 }
 
 /// Whether something was proven; that it was refused is only worth a line.
