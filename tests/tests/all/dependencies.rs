@@ -140,6 +140,7 @@ const UNSAFE: [&str; 3] = [
 
 /// What may lie at the top of the repository.
 const FOLDERS: &[&str] = &[
+    ".cargo",
     ".ci",
     ".config",
     "client",
