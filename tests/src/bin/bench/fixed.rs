@@ -7,34 +7,36 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use stap_tests::command::Invocation;
-use stap_tests::lab::{HELLO, Lab, User};
+use stap_tests::lab::{HELLO, User};
 use stap_tests::server::Server;
 use stap_tests::world::{PATH, STANDINS};
 use stap_transport::{Deadlines, client};
 
+use crate::Bench;
 use crate::account::Account;
 use crate::table::{self, Series};
 
-/// Measures both `runs` times.
-pub(crate) fn measure(lab: &Lab, runs: usize) {
-    let user = lab.alice();
-    let server = lab.serve(user);
+/// Measures both many times, because the kernel counts a server's time in hundredths of a second.
+pub(crate) fn measure(bench: &mut Bench<'_>) {
+    let (user, runs) = (bench.yard.client(), RUNS);
+    let server = bench.yard.lab.serve(user);
     let (mut alone, mut served) = (Vec::new(), Vec::new());
     let mut cost_alone = Duration::ZERO;
-    let mut cost = Account::default();
+    let mut costs = Vec::new();
     for _ in 0..runs {
         let before = Account::with(&server);
         alone.push(stand_in_alone(user));
         let between = Account::with(&server);
         served.push(stand_in_served(user, &server));
         cost_alone += (between - before).ours;
-        cost = cost + (Account::with(&server) - between);
+        costs.push(Account::with(&server) - between);
     }
-    table::comparison(
-        &format!("A stand-in for stap that compiles nothing: medians of {runs} by turns"),
-        &[("wall", Series::of(alone), Series::of(served))],
-    );
-    table::parts("Who used the processor for it: means", cost, runs);
+    println!("\n### A stand-in for stap that compiles nothing\n");
+    println!("Medians of {runs} by turns.\n");
+    println!("| | |\n|---|---|");
+    table::single("alone", &Series::of(alone));
+    table::single("served", &Series::of(served));
+    table::parts("Who used the processor for it: means", &costs);
     table::mean("the stand-in alone", cost_alone, runs);
     handshakes(user, &server, runs);
     server.stop();
@@ -85,3 +87,6 @@ fn handshakes(user: User, server: &Server, runs: usize) {
     table::single("TLS: connect, handshake, close", &Series::of(walls));
     table::mean("the server's processor time for it", cost.coordinator, runs);
 }
+
+/// Of what takes milliseconds.
+const RUNS: usize = 40;

@@ -2,9 +2,9 @@
 //!
 //! What we start ourselves is read from getrusage(2), which adds up every descendant that was waited
 //! for, in microseconds. A server goes on running, so it is read from `/proc/PID/stat` of its
-//! two processes: their own time, and that of the descendants that they have waited for. Those are in
+//! processes: their own time, and that of the descendants that they have waited for. Those are in
 //! hundredths of a second, rounded down, so that one reading may be off by one and a mean over
-//! many is what counts. Nothing is read before the jail of the last job is gone.
+//! many is what counts. Nothing is read before the last job is gone.
 
 use std::fs;
 use std::ops::{Add, Sub};
@@ -16,16 +16,18 @@ use stap_tests::process;
 use stap_tests::server::Server;
 use stap_tests::wait;
 
+use crate::ways::Way;
+
 /// User and system time together of everybody who takes part.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Account {
     /// What this program has started and waited for: bare stap, or the client.
     pub(crate) ours: Duration,
-    /// `stap-serverd`.
+    /// `stap-serverd`, stock or ours.
     pub(crate) coordinator: Duration,
     /// `stap-worker`.
     pub(crate) worker: Duration,
-    /// What ran in jails, `stap-jail` included.
+    /// What ran in jails, `stap-jail` included; all that a stock server has started.
     pub(crate) jailed: Duration,
 }
 
@@ -41,12 +43,19 @@ impl Account {
         }
     }
 
-    /// Reads them and those of a server that has nothing left to do.
+    /// Reads them and those of the server of a way.
+    pub(crate) fn of(way: Way, server: Option<&Server>) -> Self {
+        match (way, server) {
+            (_, None) => Self::of_children(),
+            (Way::Stock, Some(server)) => Self::with_stock(server),
+            (_, Some(server)) => Self::with(server),
+        }
+    }
+
+    /// Reads them and those of a server of ours that has nothing left to do.
     pub(crate) fn with(server: &Server) -> Self {
         let worker = worker_of(server);
-        wait::until_true("the last jail is gone", || {
-            process::all().iter().all(|other| other.parent != worker)
-        });
+        wait_for_children_of(worker);
         let (coordinator, _) = times(server.pid);
         let (worker, jailed) = times(worker);
         Self {
@@ -57,9 +66,24 @@ impl Account {
         }
     }
 
+    fn with_stock(server: &Server) -> Self {
+        wait_for_children_of(server.pid);
+        let (coordinator, jailed) = times(server.pid);
+        Self {
+            coordinator,
+            jailed,
+            ..Self::of_children()
+        }
+    }
+
     /// Everybody's.
     pub(crate) fn total(self) -> Duration {
-        self.ours + self.coordinator + self.worker + self.jailed
+        self.ours + self.server()
+    }
+
+    /// Everybody's but the client's.
+    pub(crate) fn server(self) -> Duration {
+        self.coordinator + self.worker + self.jailed
     }
 }
 
@@ -87,6 +111,12 @@ impl Add for Account {
             jailed: self.jailed + other.jailed,
         }
     }
+}
+
+fn wait_for_children_of(parent: i32) {
+    wait::until_true("the last job is gone", || {
+        process::all().iter().all(|other| other.parent != parent)
+    });
 }
 
 fn worker_of(server: &Server) -> i32 {

@@ -1,18 +1,30 @@
 //! The kinds of scripts that are compiled. Each holds a constant, so that no module comes from a
-//! cache. Scripts that stap builds more than one module for, to find out about tracepoints, are left
-//! out: what that costs has nothing to do with the service.
+//! cache. For some, stap has to know the kernel's tracepoints, which it finds out with modules of their own, once.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use stap_tests::lab::User;
 
 /// A name, and a script in which `@` is the constant.
-type Kind = (&'static str, &'static str);
+pub(crate) type Kind = (&'static str, &'static str);
+
+/// A script, ready to be compiled.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    text: String,
+    has_tapset: bool,
+}
 
 /// The one whose parts are shown.
-pub(crate) const HELLO: Kind = (
-    "hello",
-    "probe begin { printf(\"Hello World! %d\\n\", @) exit() }",
-);
+pub(crate) const HELLO: Kind = KINDS[0];
 
-/// All others.
-pub(crate) const OTHERS: &[Kind] = &[
+/// All.
+pub(crate) const KINDS: &[Kind] = &[
+    (
+        "hello",
+        "probe begin { printf(\"Hello World! %d\\n\", @) exit() }",
+    ),
     (
         "timer",
         "global n = @ probe timer.ms(100) { if (++n % 3 == 0) exit() } probe end { println(n) }",
@@ -61,10 +73,22 @@ pub(crate) const OTHERS: &[Kind] = &[
         "times of day",
         "probe timer.s(1) { println(ctime(gettimeofday_s() + @), tz_ctime(@)) exit() }",
     ),
+    (TAPSET, "probe begin { println(bench_tapset(@)) exit() }"),
+    (
+        "tracepoint",
+        "global n probe kernel.trace(\"sched_switch\") { n <<< @ } probe end { println(@count(n)) }",
+    ),
+    (
+        "system calls",
+        "probe syscall.openat, syscall.close { println(name, argstr, @) }",
+    ),
 ];
 
+/// The kind that has a tapset of the user's own.
+const TAPSET: &str = "a tapset of one's own";
+
 /// A script that was never compiled before.
-pub(crate) fn script((_, text): Kind, constant: u64) -> String {
+pub(crate) fn script((name, text): Kind, constant: u64) -> Script {
     // Statistics have operators that begin with the same character.
     let mut script = String::with_capacity(text.len());
     let mut rest = text;
@@ -79,5 +103,40 @@ pub(crate) fn script((_, text): Kind, constant: u64) -> String {
         }
     }
     script.push_str(rest);
-    script
+    Script {
+        text: script,
+        has_tapset: name == TAPSET,
+    }
 }
+
+impl Script {
+    /// For stap, or for a client, of a user for whom [`write_tapset`] was called.
+    pub(crate) fn arguments(&self, home: &Path) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["-e".into(), self.text.clone().into()];
+        if self.has_tapset {
+            arguments.extend(["-I".into(), home.join(PLACE).into_os_string()]);
+        }
+        arguments
+    }
+
+    /// The same as one word of a request.
+    pub(crate) fn word(&self) -> Vec<u8> {
+        format!("-e{}", self.text).into_bytes()
+    }
+}
+
+/// Makes a user's own tapset.
+pub(crate) fn write_tapset(user: User) {
+    let functions = (0..FUNCTIONS)
+        .map(|number| format!("function bench_tapset_{number}(n) {{ return n + {number} }}\n"));
+    let entrance = format!(
+        "function bench_tapset(n) {{ return bench_tapset_{}(n) }}\n",
+        FUNCTIONS - 1
+    );
+    let text = functions.chain([entrance]).collect::<String>();
+    user.write(Path::new(PLACE).join("bench.stp"), text);
+}
+
+/// Below the user's home.
+const PLACE: &str = "tapset";
+const FUNCTIONS: usize = 50;

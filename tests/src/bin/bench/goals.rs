@@ -1,0 +1,54 @@
+//! What was to be reached, beside what was.
+
+/// One ratio that was measured, and the bound that was set for it.
+struct Goal {
+    what: &'static str,
+    against: &'static str,
+    measured: f64,
+    bound: Bound,
+}
+
+/// How a ratio is judged.
+#[derive(Clone, Copy)]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// All that were measured.
+#[derive(Default)]
+pub(crate) struct Goals(Vec<Goal>);
+
+impl Goals {
+    /// Takes one.
+    pub(crate) fn take(
+        &mut self,
+        what: &'static str,
+        against: &'static str,
+        measured: f64,
+        bound: Bound,
+    ) {
+        self.0.push(Goal {
+            what,
+            against,
+            measured,
+            bound,
+        });
+    }
+
+    /// Prints them all.
+    pub(crate) fn print(&self) {
+        println!("\n### What was to be reached\n");
+        println!("| what | against | ratio | bound | |");
+        println!("|---|---|---|---|---|");
+        for goal in &self.0 {
+            let (what, against, measured) = (goal.what, goal.against, goal.measured);
+            let (bound, holds) = match goal.bound {
+                Bound::AtMost(most) => (format!("at most {most:.2}"), measured <= most),
+                Bound::AtLeast(least) => (format!("at least {least:.2}"), measured >= least),
+            };
+            let verdict = if holds { "holds" } else { "**missed**" };
+            println!("| {what} | {against} | {measured:.3} | {bound} | {verdict} |");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! How long a client waits for a result that is kept, alone and among others. The requests come from this program, each on a
+//! connection of its own, so that the time of starting a client is in none of it; it shares the processors with the server.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stap_protocol::request::{Parts, Request, SysInfo};
+use stap_transport::{Deadlines, client};
+
+use crate::Bench;
+use crate::account::Account;
+use crate::kinds::{self, HELLO, Script};
+use crate::table::{self, Series};
+use crate::ways::Way;
+
+/// A server, and what it is asked.
+struct Question {
+    address: SocketAddr,
+    trusted: Vec<Vec<u8>>,
+    package: Vec<u8>,
+    deadlines: Deadlines,
+}
+
+/// Asks with different numbers of connections at once.
+pub(crate) fn measure(bench: &mut Bench<'_>) {
+    let script = kinds::script(HELLO, bench.constants.next());
+    let question = Arc::new(question(bench, &script));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("threads are not needed");
+    let bytes = runtime.block_on(question.ask());
+    println!("\n### A result that is kept\n");
+    println!("{bytes} bytes, {REQUESTS} times, each on a connection of its own.\n");
+    println!(
+        "| connections at once | half take at most | 99 of 100 at most | server's processor for each | of it the handshake |"
+    );
+    println!("|---|---|---|---|---|");
+    let handshake = cost(bench, || {
+        runtime.block_on(async {
+            for _ in 0..REQUESTS {
+                question.connect().await;
+            }
+        });
+    });
+    for connections in [1, 8, 64] {
+        let mut walls = Vec::new();
+        let each = cost(bench, || {
+            walls = runtime.block_on(crowd(&question, connections));
+        });
+        let series = Series::of(walls);
+        println!(
+            "| {connections} | {} | {} | {} | {} |",
+            table::show(series.median()),
+            table::show(series.slow()),
+            table::show(each),
+            table::show(handshake),
+        );
+    }
+}
+
+/// The server's processor time for each request.
+fn cost(bench: &Bench<'_>, work: impl FnOnce()) -> Duration {
+    let server = Some(&bench.yard.ours);
+    let before = Account::of(Way::Ours, server);
+    work();
+    let after = Account::of(Way::Ours, server);
+    let requests = u32::try_from(REQUESTS).expect("they are few");
+    (after - before).server() / requests
+}
+
+async fn crowd(question: &Arc<Question>, connections: usize) -> Vec<Duration> {
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..connections {
+        let question = Arc::clone(question);
+        all.spawn(async move {
+            let mut walls = Vec::new();
+            for _ in 0..REQUESTS / connections {
+                let start = Instant::now();
+                question.ask().await;
+                walls.push(start.elapsed());
+            }
+            walls
+        });
+    }
+    all.join_all().await.concat()
+}
+
+impl Question {
+    async fn connect(&self) -> client::ClientStream {
+        let stream = client::connect(self.address, None, &self.trusted, &self.deadlines).await;
+        stream.expect("the server is trusted")
+    }
+
+    async fn ask(&self) -> usize {
+        let answer = self.connect().await.exchange(&self.package, MOST).await;
+        answer.expect("the server answers").len()
+    }
+}
+
+fn question(bench: &Bench<'_>, script: &Script) -> Question {
+    let certificate = bench.yard.client().server_database().join("stap.cert");
+    let address = bench.yard.ours.address();
+    let release = bench.yard.site.release();
+    let target = format!("sysinfo: {release} {}", std::env::consts::ARCH);
+    let target = SysInfo::parse(target.as_bytes()).expect("the root has such a kernel");
+    let words = vec![b"-p4".to_vec(), script.word()];
+    let request = Request::new(Parts::new(target, words));
+    Question {
+        address: address.parse().expect("the lab has numbers"),
+        trusted: vec![fs::read(certificate).expect("it was made")],
+        package: request.expect("it is well-formed").encode(),
+        deadlines: Deadlines::default(),
+    }
+}
+
+const MOST: u64 = 64 << 20;
+/// A multiple of all numbers of connections.
+const REQUESTS: usize = 640;

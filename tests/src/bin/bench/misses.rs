@@ -1,0 +1,111 @@
+//! Scripts that nobody has compiled before, for a kernel that everybody has.
+
+use std::time::Duration;
+
+use crate::Bench;
+use crate::account::Account;
+use crate::goals::Bound;
+use crate::kinds::{self, KINDS, Kind};
+use crate::table::{self, Series};
+use crate::ways::{Cost, Way};
+
+/// Compiles every kind as often as is asked, each time in each way.
+pub(crate) fn measure(bench: &mut Bench<'_>) {
+    let mut kinds = Vec::new();
+    for kind in KINDS {
+        // What is found out once for a kind is nobody's. More of it may be there for one way than for another.
+        by_turns(bench, *kind, &WAYS, 1);
+        kinds.push((kind.0, by_turns(bench, *kind, &WAYS, bench.runs)));
+    }
+    let parts = kinds[0].1[OURS].clone();
+    print(bench, &kinds);
+    table::parts(
+        "Who used the processor in a served hello: means",
+        &accounts(&parts),
+    );
+    without_driver(bench);
+}
+
+/// Costs of each way, in the order of the ways. Whoever comes second finds warmer processors, so each way is the
+/// first by turns.
+fn by_turns(bench: &mut Bench<'_>, kind: Kind, ways: &[Way], runs: usize) -> Vec<Vec<Cost>> {
+    let mut costs = vec![Vec::new(); ways.len()];
+    for run in 0..runs {
+        for turn in 0..ways.len() {
+            let way = (run + turn) % ways.len();
+            let script = kinds::script(kind, bench.constants.next());
+            costs[way].push(bench.yard.compile(ways[way], &script));
+        }
+    }
+    costs
+}
+
+fn print(bench: &mut Bench<'_>, kinds: &[(&'static str, Vec<Vec<Cost>>)]) {
+    for (title, of, bound) in [
+        ("Processor time", total as fn(&Cost) -> Duration, 0.50),
+        ("Time on the wall, one client", wall, 0.60),
+    ] {
+        println!(
+            "\n### Warm misses: {title}\n\nMedians of {} by turns (least .. most).\n",
+            kinds[0].1[0].len()
+        );
+        let rows: Vec<_> = kinds
+            .iter()
+            .map(|(name, costs)| {
+                let series = costs
+                    .iter()
+                    .map(|costs| Series::of(costs.iter().map(of).collect()));
+                (*name, series.collect::<Vec<_>>())
+            })
+            .collect();
+        let median = table::ways(&WAYS, &rows, OURS);
+        let what = match title {
+            "Processor time" => "warm miss, processor, median of the kinds",
+            _ => "warm miss, wall, one client, median of the kinds",
+        };
+        bench
+            .goals
+            .take(what, "bare `stap -p4` warm", median, Bound::AtMost(bound));
+    }
+}
+
+/// What jail and server cost where make does the same as for bare stap.
+fn without_driver(bench: &mut Bench<'_>) {
+    let ways = [Way::Bare, Way::Made];
+    println!("\n### The jail and the server: pass 4 by make\n");
+    println!("Processor time, medians of {} by turns.\n", bench.runs);
+    let mut rows = Vec::new();
+    for kind in KINDS.iter().step_by(KINDS.len() / FEW) {
+        let costs = by_turns(bench, *kind, &ways, bench.runs);
+        let series = costs
+            .iter()
+            .map(|costs| Series::of(costs.iter().map(total).collect()));
+        rows.push((kind.0, series.collect::<Vec<_>>()));
+    }
+    let median = table::ways(&ways, &rows, 1);
+    bench.goals.take(
+        "jail and server, warm miss with make",
+        "bare `stap -p4` warm",
+        median,
+        Bound::AtMost(1.05),
+    );
+}
+
+fn total(cost: &Cost) -> Duration {
+    cost.cpu.total()
+}
+
+fn wall(cost: &Cost) -> Duration {
+    cost.wall
+}
+
+/// The parts of some costs.
+pub(crate) fn accounts(costs: &[Cost]) -> Vec<Account> {
+    costs.iter().map(|cost| cost.cpu).collect()
+}
+
+/// Those that are compared; the first is what the others are compared with.
+const WAYS: [Way; 4] = [Way::Bare, Way::Stock, Way::Ours, Way::Mixed];
+const OURS: usize = 2;
+/// How many kinds are enough where only the server is in question.
+const FEW: usize = 5;
