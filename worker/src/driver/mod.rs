@@ -5,6 +5,7 @@
 //! says how its pass 4 went, and that is only shown in the log.
 
 mod about;
+mod example;
 mod kits;
 mod learn;
 mod prove;
@@ -22,9 +23,11 @@ use stap_driver::shim::{MAKEFILE, NAME, RECIPE};
 
 use self::about::ABOUT;
 pub use self::about::{About, State};
+pub use self::example::Example;
+pub(crate) use self::example::asking;
 pub use self::kits::Kits;
-pub use self::learn::{Example, Learned, Learner};
-pub(crate) use self::learn::{asking, workspace_files};
+pub(crate) use self::learn::workspace_files;
+pub use self::learn::{Learned, Learner};
 pub use self::prove::{Proof, Sameness, prove};
 pub use self::shelf::{Shelf, Shown};
 use crate::job::MAX_PRECOMPILED;

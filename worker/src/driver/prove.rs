@@ -2,8 +2,8 @@
 
 use stap_driver::shim::REPLAYED;
 
-use super::learn::{Example, Learner, Stop, unwritable};
-use super::{Kit, shape};
+use super::learn::{Learner, Stop, unwritable};
+use super::{Example, Kit, shape};
 use crate::jail::Fault;
 use crate::job::{BuildFiles, note};
 
