@@ -223,6 +223,23 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Takes away an entry that could not be loaded, so that another may have its name.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be moved.
+    pub fn discard(&self, key: &str) -> io::Result<()> {
+        let grave = tempfile::Builder::new()
+            .prefix(PENDING)
+            .tempdir_in(&self.directory)?;
+        match fs::rename(self.directory.join(key), grave.path().join("entry")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Bytes as digits.
 #[must_use]
 pub fn hexadecimal(bytes: &[u8]) -> String {
@@ -329,6 +346,19 @@ mod tests {
         fs::remove_file(entry.join("b6-stapconf_b6_1.h")).unwrap();
         fs::write(entry.join("evil.sh"), "x").unwrap();
         assert_eq!(store.load("key"), []);
+    }
+
+    #[test]
+    fn a_damaged_entry_can_be_replaced() {
+        let (_parent, store) = store();
+        store.publish("key", &[]).unwrap();
+        let damaged = store.directory.join("key/evil.sh");
+        fs::write(damaged, "x").unwrap();
+        store.discard("key").unwrap();
+        store.discard("no such key").unwrap();
+        store.publish("key", &files()).unwrap();
+        assert_eq!(store.load("key"), files());
+        assert_eq!(fs::read_dir(&store.directory).unwrap().count(), 1);
     }
 
     #[test]

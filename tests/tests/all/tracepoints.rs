@@ -5,12 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
+use stap_policy::builtin::PERSONAL;
+use stap_tests::command::Invocation;
 use stap_tests::finished::Finished;
 use stap_tests::lab::{self, Lab, User};
 use stap_tests::process;
 use stap_tests::requirement;
 use stap_tests::root;
 use stap_tests::server::Server;
+use stap_tests::wait;
 use stap_tests::world::TARGET_ROOT;
 
 const TRACEPOINT: &str = "probe kernel.trace(\"raw_syscalls:sys_enter\") { println($id) exit() }";
@@ -70,6 +73,117 @@ fn costs(server: &Server) -> Vec<f64> {
         before.rsplit(' ').next()?.parse().ok()
     });
     costs.collect()
+}
+
+/// Leaves one set of headers that the tapset casts to, for the same reason.
+fn with_few_types() {
+    let mut left = vec![Path::new(TARGET_ROOT).join("usr/share/systemtap/tapset")];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(lab::list(&path).iter().map(|name| path.join(name)));
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        if text.contains("kernel<") && !text.contains("kernel<linux/path.h>") {
+            fs::write(&path, text.replace("kernel<", "kernel")).unwrap();
+        }
+    }
+}
+
+/// A command that warms one target, without guru mode, which would have all probed once more.
+fn warm(user: User, cache: &Path) -> Invocation {
+    let allowed = "\"-m\", \"-g\"";
+    assert!(PERSONAL.contains(allowed), "it is written otherwise now");
+    let policy = user.write("plain.toml", PERSONAL.replace(allowed, "\"-m\""));
+    let (root, release) = (format!("--root={TARGET_ROOT}"), root::releases().remove(0));
+    let command = user.command("stap-serverd").without_env("SYSTEMTAP_STAP");
+    let command = command.env("XDG_CACHE_HOME", cache).arg("--warm");
+    let command = command.args([&root, &format!("--policy={}", policy.display())]);
+    command.args(["-r", &release]).deadline(lab::SLOW)
+}
+
+/// The entries of a store whose names have a part in common.
+fn entries(cache: &Path, part: &str) -> Vec<String> {
+    let warm = cache.join("stap-server/warm");
+    if !warm.exists() {
+        return Vec::new();
+    }
+    let mut names = lab::list(&warm);
+    names.retain(|name| name.contains(part));
+    names
+}
+
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
+fn a_warm_up_that_is_cut_short_goes_on_where_it_was_and_nothing_half_done_is_believed() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        with_few_tracepoints(lab);
+        with_few_types();
+        let alice = lab.alice();
+        let cache = alice.home().join("cache");
+        let cut_short = warm(alice, &cache).start();
+        let has_built = || !entries(&cache, "-queries-").is_empty();
+        let in_time = (0..20).any(|_| wait::within_patience(has_built));
+        assert!(in_time, "nothing was built: {}", cut_short.finish());
+        cut_short.signal(Signal::KILL);
+        cut_short.finish();
+        wait::until_true("the worker has ended, too", || {
+            process::named("stap-worker").is_empty()
+        });
+
+        let resumed = warm(alice, &cache).run();
+        resumed.exits(0).never_says(": 0 of ");
+        let release = &root::releases()[0];
+        assert!(
+            resumed.out().starts_with(release) && resumed.out().ends_with("\twarm\n"),
+            "{resumed}"
+        );
+        let built = entries(&cache, "-queries-");
+        warm(alice, &cache).run().exits(0).never_says(" of ");
+        assert_eq!(
+            entries(&cache, "-queries-"),
+            built,
+            "something was built again"
+        );
+
+        // What was cut short or altered on the disk is built anew, and not used.
+        let warm_state = cache.join("stap-server/warm");
+        for entry in &built {
+            let entry = warm_state.join(entry);
+            let file = entry.join(lab::list(&entry).first().unwrap());
+            let content = fs::read(&file).unwrap();
+            fs::write(&file, &content[..content.len() / 2]).unwrap();
+        }
+        let server = root::serve_from(alice, &cache, "personal");
+        ask(alice, &server, &["-p2", "-e", TRACEPOINT]).exits(0);
+        assert!(
+            server
+                .said()
+                .contains("damaged: these queries are not used"),
+            "{}",
+            server.said()
+        );
+    });
+}
+
+#[test]
+fn what_cannot_be_warmed_is_said_and_gives_another_status() {
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        // The lab's stap is a stand-in, of which nothing can be learnt.
+        let warm = alice.command("stap-serverd").arg("--warm").run();
+        warm.exits(1);
+        let out = warm.out();
+        assert!(
+            out.contains("\tnot warm: its stap is a replacement"),
+            "{warm}"
+        );
+        let wrong = ["--warm", "--policy=/no/such/policy.toml"];
+        alice.command("stap-serverd").args(wrong).run().exits(2);
+    });
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn included(source: &str) -> Option<&str> {
 }
 
 /// How stap includes a header.
-fn as_included(header: &str) -> &str {
+pub(super) fn as_included(header: &str) -> &str {
     header
         .rfind("include/")
         .map_or(header, |place| &header[place + "include/".len()..])

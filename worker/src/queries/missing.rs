@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::answer::{self, Answer, Answers};
-use super::listing::{Batch, Kind};
+use super::listing::{self, Batch, Kind};
 use crate::targets::root::Root;
 
 /// A header that gave no tracepoints.
@@ -78,6 +78,11 @@ pub fn notes(missing: &[Missing], stderr: &[u8]) -> Vec<String> {
 }
 
 impl Missing {
+    /// Its header as the kernel's sources include it.
+    pub(super) fn short_name(&self) -> &str {
+        listing::as_included(&self.header)
+    }
+
     /// Whether it would have declared a tracepoint: `SYSTEM:NAME` or `NAME`.
     fn declares(&self, asked: &str) -> bool {
         let mut names = self.tracepoints.iter();

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Answers};
 use super::listing::{self, Batch, Kind};
-use super::{Known, Ready, Step, missing, tapset_of};
+use super::{Known, Missing, Ready, Step, missing, tapset_of};
 use crate::driver::asking;
 use crate::jail::{End, Errand, Fault, Finished, Room};
 use crate::job::{RESULTS, Stage, file_left, last_line, sentence};
@@ -208,11 +208,13 @@ impl Worksite<'_> {
             tracing::warn!(%error, "the next start will have to build queries again");
         }
         self.show(batch, &answers).map_err(Stop::GivenUp)?;
-        let target = &self.served.target.name;
-        for missing in missing::of(batch, &answers, &entry, &self.served.target.root) {
-            let (header, error, told) = (&missing.header, &missing.error, missing.told.display());
+        let missing = missing::of(batch, &answers, &entry, &self.served.target.root);
+        if let Some(first) = missing.first() {
+            let headers: Vec<_> = missing.iter().map(Missing::short_name).collect();
+            let (target, headers) = (&self.served.target.name, headers.join(", "));
+            let (error, told) = (&first.error, first.told.display());
             tracing::info!(
-                "tracepoints of {header} are missing for {target}: {error}; all of it is in {told}"
+                "tracepoints of {headers} are missing for {target}: {error}; the compiler's words are beside {told}"
             );
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -67,21 +67,39 @@ pub(super) fn fill(climb: &mut Climb) -> Result<(), Fault> {
         write_new(workspace, path, &file.content)
             .doing(format!("writing {} into the workspace", path.display()))?;
     }
+    let mut above = None;
     for link in std::mem::take(&mut climb.plan.workspace.links) {
         let workspace = climb.workspace.as_ref();
         let workspace = workspace.ok_or_else(|| Fault::unfit("there is no workspace yet"))?;
         let path = link.path.as_path();
-        link_new(workspace, path, link.target.as_path())
+        link_new(workspace, path, link.target.as_path(), &mut above)
             .doing(format!("linking {} in the workspace", path.display()))?;
     }
     Ok(())
 }
 
-fn link_new(workspace: &OwnedFd, path: &Path, target: &Path) -> io::Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
+/// A directory that was opened, and its path below the workspace.
+type Opened = (PathBuf, OwnedFd);
+
+/// There are some hundred links, two levels below one directory: `above`, which is only found once.
+fn link_new(
+    workspace: &OwnedFd,
+    path: &Path,
+    target: &Path,
+    above: &mut Option<Opened>,
+) -> io::Result<()> {
+    let irregular = || io::Error::from(io::ErrorKind::InvalidInput);
+    let name = path.file_name().ok_or_else(irregular)?;
+    let parent = path.parent().ok_or_else(irregular)?;
+    let grandparent = parent.parent().unwrap_or_else(|| Path::new(""));
+    let known = above.take().filter(|(path, _)| path == grandparent);
+    let opened = match known {
+        Some(opened) => opened,
+        None => (grandparent.to_owned(), directory(workspace, grandparent)?),
     };
-    let directory = directory(workspace, parent)?;
+    let below = parent.strip_prefix(grandparent).map_err(io::Error::other)?;
+    let directory = directory(&opened.1, below)?;
+    *above = Some(opened);
     // It fails where there is anything of that name.
     Ok(rustix::fs::symlinkat(target, directory, name)?)
 }

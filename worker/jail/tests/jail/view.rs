@@ -6,6 +6,7 @@ use std::io::Read;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use stap_jail::layer::Layer;
+use stap_jail::plan::{Access, Bind, WorkspaceLink};
 use stap_jail::report::JobEnd;
 
 use crate::harness::{LEAKED_DESCRIPTOR, Trial, Who, everybody, is_root};
@@ -68,6 +69,35 @@ fn the_job_is_an_ordinary_user_alone_on_its_machine() {
         assert!(!outcome.stdout.contains("kallsyms"), "{}", outcome.stdout);
     }
 }
+
+#[test]
+fn a_link_leads_to_what_is_shown_and_nothing_is_written_through_it() {
+    for who in everybody() {
+        let linked = |attack: &[&str]| {
+            let mut trial = Trial::new(who, attack);
+            // The job's user may write to it, wherever he can reach it.
+            let shown = trial.secret();
+            trial.plan.view.binds.push(Bind {
+                source: shown.as_path().try_into().unwrap(),
+                target: "/shown/file".try_into().unwrap(),
+                access: Access::Read,
+            });
+            trial.plan.workspace.links.push(WorkspaceLink {
+                path: "home/deep/link".try_into().unwrap(),
+                target: "/shown/file".try_into().unwrap(),
+            });
+            trial
+        };
+        let outcome = linked(&[]).command(&["/bin/cat", LINK]).run();
+        assert_eq!(outcome.stdout, "the secret of another job", "{outcome:?}");
+        let outcome = linked(&["write", LINK]).without(Layer::Landlock).run();
+        assert_eq!(outcome.attack(), Attack::Stopped, "{outcome:?}");
+        let reason = "Read-only file system";
+        assert!(outcome.stdout.contains(reason), "{outcome:?}");
+    }
+}
+
+const LINK: &str = "/work/home/deep/link";
 
 #[test]
 fn jobs_die_before_the_host_does_and_cannot_change_that() {

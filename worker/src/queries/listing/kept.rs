@@ -25,6 +25,8 @@ type Kept = (
 pub fn publish(store: &Store, entry: &str, batches: &[Batch]) -> std::io::Result<()> {
     let kept: Vec<Kept> = batches.iter().cloned().map(Batch::kept).collect();
     let content = postcard::to_stdvec(&kept).map_err(std::io::Error::other)?;
+    // Whoever lists could not load what is there.
+    store.discard(entry)?;
     store.publish(entry, &[(part(&content), content)])
 }
 
