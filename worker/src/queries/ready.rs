@@ -15,6 +15,8 @@ pub struct Ready {
     shown: Shown,
     links: Arc<Vec<(String, String)>>,
     missing: Arc<Vec<Missing>>,
+    /// Of all objects.
+    bytes: u64,
 }
 
 impl Ready {
@@ -29,6 +31,7 @@ impl Ready {
             shown,
             links: Arc::default(),
             missing: Arc::default(),
+            bytes: 0,
         })
     }
 
@@ -62,6 +65,17 @@ impl Ready {
         missing: Vec<Missing>,
     ) -> io::Result<Self> {
         let digest = batch.digest();
+        let objects = answers.values().map(|answer| match answer {
+            Answer::Object(content) => content.len() as u64,
+            Answer::Refused(_) => 0,
+        });
+        let bytes = self.bytes + objects.sum::<u64>();
+        if bytes > MAX_BYTES {
+            let most = MAX_BYTES >> 20;
+            return Err(io::Error::other(format!(
+                "the answers of one target may have {most} MiB, and these have more"
+            )));
+        }
         let mut links = self.links.to_vec();
         for object in &batch.objects {
             let file = match answers.get(&object.name) {
@@ -81,9 +95,66 @@ impl Ready {
             shown: self.shown.clone(),
             links: Arc::new(links),
             missing: Arc::new(all.collect()),
+            bytes,
         })
     }
 }
 
+/// Bytes of all answers of a target; a kernel of a distribution has some 100 million.
+const MAX_BYTES: u64 = 512 << 20;
 /// An empty file.
 const REFUSED: &str = "refused";
+
+#[cfg(test)]
+mod tests {
+    use super::super::listing::{Kind, Object};
+    use super::*;
+    use crate::driver::Shelf;
+
+    /// An answer of so many bytes, and one that is none.
+    fn added(ready: &Ready, bytes: usize) -> io::Result<Ready> {
+        let object = |name: &str| Object {
+            name: name.to_owned(),
+            cached: format!("ab/{name}"),
+            subject: "h.h".to_owned(),
+        };
+        let batch = Batch {
+            kind: Kind::Tracepoints,
+            directory: bytes.to_string(),
+            words: vec![bytes.to_string()],
+            files: Vec::new(),
+            objects: vec![object("a.o"), object("b.o"), object("c.o")],
+        };
+        let answers = Answers::from([
+            ("a.o".to_owned(), Answer::Object(vec![0; bytes])),
+            ("b.o".to_owned(), Answer::Refused(String::new())),
+        ]);
+        ready.with(&batch, &answers, Vec::new())
+    }
+
+    #[test]
+    fn each_answer_has_a_link_and_a_target_has_a_bound() {
+        let parent = tempfile::tempdir().unwrap();
+        let shelf = Shelf::below(parent.path().to_owned());
+        let nothing = Ready::nothing(shelf.put(&[]).unwrap()).unwrap();
+        let ready = added(&nothing, 5).unwrap();
+        let [(first, object), (second, refused)] = ready.links() else {
+            panic!("{:?}", ready.links());
+        };
+        assert_eq!([first.as_str(), second], ["ab/a.o", "ab/b.o"]);
+        let length = |file: &str| {
+            std::fs::metadata(ready.directory().join(file))
+                .unwrap()
+                .len()
+        };
+        assert_eq!((length(object), length(refused)), (5, 0));
+        assert!(nothing.links().is_empty(), "a copy has changed");
+        let full = Ready {
+            bytes: MAX_BYTES - 4,
+            ..ready
+        };
+        added(&full, 4).unwrap();
+        let refusal = added(&full, 5).expect_err("it has no bound").to_string();
+        assert!(refusal.contains("512 MiB"), "{refusal}");
+    }
+}

@@ -204,10 +204,11 @@ impl Worksite<'_> {
             );
         }
         let entry = self.entry(batch);
+        // First, as it has a bound that the store is to have, too.
+        self.show(batch, &answers).map_err(Stop::GivenUp)?;
         if let Err(error) = answer::publish(&self.warmth.store, &entry, batch, &answers) {
             tracing::warn!(%error, "the next start will have to build queries again");
         }
-        self.show(batch, &answers).map_err(Stop::GivenUp)?;
         let missing = missing::of(batch, &answers, &entry, &self.served.target.root);
         if let Some(first) = missing.first() {
             let headers: Vec<_> = missing.iter().map(Missing::short_name).collect();
