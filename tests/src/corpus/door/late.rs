@@ -44,7 +44,7 @@ pub(super) fn cases() -> Vec<Case> {
             Secured::open(server, b"\0\0\xff\0", b"x")
         }),
         Slow::new("reply-that-is-not-read", receiving, |server| {
-            let order = "results {results} 3 9000";
+            let order = "results {results} 1 27000";
             Secured::open(server, &framed(order)?, b"")
         }),
     ]
