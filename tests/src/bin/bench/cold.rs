@@ -10,8 +10,8 @@ use stap_tests::server::Server;
 use crate::Bench;
 use crate::goals::Bound;
 use crate::kinds::{self, HELLO};
-use crate::table::{self, Series};
-use crate::ways::{Cost, Way};
+use crate::table;
+use crate::ways::{Cost, Way, series};
 
 /// Each time, nobody knows anything about the kernel but a server that was told to warm up.
 pub(crate) fn measure(bench: &mut Bench<'_>) {
@@ -23,17 +23,15 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
     }
     println!("\n### The first request for a kernel\n");
     println!("Medians of {} by turns; a hello.\n", costs[0].len());
-    let series = |of: fn(&Cost) -> std::time::Duration| {
-        let all = costs.iter();
-        all.map(|costs| Series::of(costs.iter().map(of).collect()))
-            .collect::<Vec<_>>()
-    };
     let rows = [
-        ("processor, everybody's", series(|cost| cost.cpu.total())),
-        ("wall", series(|cost| cost.wall)),
+        (
+            "processor, everybody's",
+            series(&costs, |cost| cost.cpu.total()),
+        ),
+        ("wall", series(&costs, |cost| cost.wall)),
     ];
     table::ways(&WAYS, &rows, OURS);
-    let servers = series(|cost| cost.cpu.server());
+    let servers = series(&costs, |cost| cost.cpu.server());
     bench.goals.take(
         "first request on a fresh server after warm-up, processor",
         "stock server cold",

@@ -6,8 +6,8 @@ use crate::Bench;
 use crate::account::Account;
 use crate::goals::Bound;
 use crate::kinds::{self, KINDS, Kind};
-use crate::table::{self, Series};
-use crate::ways::{Cost, Way};
+use crate::table;
+use crate::ways::{Cost, Way, series};
 
 /// Compiles every kind as often as is asked, each time in each way.
 pub(crate) fn measure(bench: &mut Bench<'_>) {
@@ -51,12 +51,7 @@ fn print(bench: &mut Bench<'_>, kinds: &[(&'static str, Vec<Vec<Cost>>)]) {
         );
         let rows: Vec<_> = kinds
             .iter()
-            .map(|(name, costs)| {
-                let series = costs
-                    .iter()
-                    .map(|costs| Series::of(costs.iter().map(of).collect()));
-                (*name, series.collect::<Vec<_>>())
-            })
+            .map(|(name, costs)| (*name, series(costs, of)))
             .collect();
         let median = table::ways(&WAYS, &rows, OURS);
         let what = match title {
@@ -77,10 +72,7 @@ fn without_driver(bench: &mut Bench<'_>) {
     let mut rows = Vec::new();
     for kind in KINDS.iter().step_by(KINDS.len() / FEW) {
         let costs = by_turns(bench, *kind, &ways, bench.runs);
-        let series = costs
-            .iter()
-            .map(|costs| Series::of(costs.iter().map(total).collect()));
-        rows.push((kind.0, series.collect::<Vec<_>>()));
+        rows.push((kind.0, series(&costs, total)));
     }
     let median = table::ways(&ways, &rows, 1);
     bench.goals.take(

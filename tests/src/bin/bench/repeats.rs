@@ -6,8 +6,8 @@ use crate::Bench;
 use crate::goals::Bound;
 use crate::kinds::{self, HELLO};
 use crate::misses::accounts;
-use crate::table::{self, Series};
-use crate::ways::{Cost, Way};
+use crate::table;
+use crate::ways::{Way, series};
 
 /// Compiles the same script again and again, each time in each way.
 pub(crate) fn measure(bench: &mut Bench<'_>) {
@@ -23,14 +23,12 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
         }
     }
     println!("\n### A repeat\n\nMedians of {REPEATS} by turns (least .. most).\n");
-    let series = |of: fn(&Cost) -> Duration| {
-        let all = costs.iter();
-        all.map(|costs| Series::of(costs.iter().map(of).collect()))
-            .collect::<Vec<_>>()
-    };
     let rows = [
-        ("processor, everybody's", series(|cost| cost.cpu.total())),
-        ("wall", series(|cost| cost.wall)),
+        (
+            "processor, everybody's",
+            series(&costs, |cost| cost.cpu.total()),
+        ),
+        ("wall", series(&costs, |cost| cost.wall)),
     ];
     table::ways(&WAYS, &rows, OURS);
     table::parts(

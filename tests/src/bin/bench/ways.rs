@@ -14,6 +14,7 @@ use stap_tests::server::Server;
 
 use crate::account::Account;
 use crate::kinds::{self, HELLO, Script};
+use crate::table::Series;
 
 /// Who compiles for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +162,13 @@ fn roomy(user: User) -> String {
         .replace("connections          = 64", "connections = 256");
     let file = user.write("roomy.toml", text);
     file.display().to_string()
+}
+
+/// One series for each way, of what is asked of each cost.
+pub(crate) fn series(costs: &[Vec<Cost>], of: fn(&Cost) -> Duration) -> Vec<Series> {
+    let ways = costs.iter();
+    ways.map(|costs| Series::of(costs.iter().map(of).collect()))
+        .collect()
 }
 
 impl Way {
