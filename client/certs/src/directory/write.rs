@@ -23,7 +23,14 @@ use crate::error::DatabaseError;
 /// The right to change a directory, until dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _held: OwnedFd,
+    held: OwnedFd,
+}
+
+impl Lock {
+    /// The same lock once more: it stays taken until whoever gets this has closed it, too.
+    pub(super) fn shared(&self) -> std::io::Result<OwnedFd> {
+        self.held.try_clone()
+    }
 }
 
 /// How long another writer may take. Making a key is the longest work under the lock.
@@ -52,7 +59,7 @@ impl Directory {
     fn lock_within(&self, patience: Duration) -> Result<Lock, DatabaseError> {
         let fd = self.lock_file()?;
         self.wait_for(&fd, patience)?;
-        let lock = Lock { _held: fd };
+        let lock = Lock { held: fd };
         self.remove(&lock, NEW_NAME)?;
         self.remove_private(&lock)?;
         Ok(lock)

@@ -90,11 +90,12 @@ impl Programs {
         self.path(program).is_some()
     }
 
-    /// Runs a program to its end in a directory.
+    /// Runs a program to its end in a directory. While it runs it has `input` open, which is empty.
     pub(super) fn run(
         &self,
         program: Program,
         directory: &Path,
+        input: impl Into<Stdio>,
         arguments: &[&str],
     ) -> Result<(), ProgramError> {
         let path = self.path(program).ok_or(ProgramError::Missing(program))?;
@@ -105,7 +106,7 @@ impl Programs {
             .env("LC_ALL", "C")
             // Without this, NSS measures how fast the directory is and may cache the store elsewhere.
             .env("NSS_SDB_USE_CACHE", "no")
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -239,7 +240,10 @@ fn said(what: &str) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use super::super::stage::Stage;
     use super::*;
+    use crate::directory::Directory;
+    use crate::error::DatabaseError;
 
     /// A directory whose `certutil` is this script.
     fn with_script(script: &str) -> (tempfile::TempDir, Programs) {
@@ -256,7 +260,7 @@ mod tests {
 
     fn run(script: &str, arguments: &[&str]) -> Result<(), ProgramError> {
         let (home, programs) = with_script(script);
-        programs.run(Program::Certutil, home.path(), arguments)
+        programs.run(Program::Certutil, home.path(), Stdio::null(), arguments)
     }
 
     #[test]
@@ -285,8 +289,29 @@ mod tests {
     #[test]
     fn a_program_that_closes_its_output_is_still_waited_for() {
         let (home, programs) = with_script("exec 2>&-; echo done > done");
-        programs.run(Program::Certutil, home.path(), &[]).unwrap();
+        let ended = programs.run(Program::Certutil, home.path(), Stdio::null(), &[]);
+        ended.unwrap();
         assert!(home.path().join("done").exists());
+    }
+
+    #[test]
+    fn a_program_keeps_the_lock_when_who_started_it_is_killed() {
+        let script =
+            "[ /dev/stdin -ef ../.lock ] && flock --nonblock 0 && ! flock --nonblock ../.lock true";
+        let (_programs_home, programs) = with_script(script);
+        let home = tempfile::tempdir().unwrap();
+        let found = Directory::examine(home.path(), None, &mut Vec::new());
+        let directory = found.unwrap().unwrap();
+        let lock = directory.lock().unwrap();
+        let stage = Stage::prepare(&directory, &lock, &programs).unwrap();
+        stage.certutil(&[]).unwrap();
+        let kept = stage.private.shared_lock().unwrap();
+        drop(stage);
+        drop(lock);
+        let busy = directory.try_lock().unwrap_err();
+        assert!(matches!(busy, DatabaseError::Busy { .. }), "{busy}");
+        drop(kept);
+        directory.try_lock().unwrap();
     }
 
     #[test]

@@ -150,7 +150,8 @@ impl<'a> Stage<'a> {
 
     pub(super) fn run(&self, program: Program, arguments: &[&str]) -> Result<(), StoreError> {
         let directory = self.private.working_directory();
-        Ok(self.programs.run(program, &directory, arguments)?)
+        let lock = self.private.shared_lock()?;
+        Ok(self.programs.run(program, &directory, lock, arguments)?)
     }
 
     /// Makes the store anew with what is to stay. certutil removes by nickname, which several share,
