@@ -75,11 +75,22 @@ fn test_inside<F: FnOnce(&Lab)>(sources: impl FnOnce() -> Sources, body: F) {
 /// # Panics
 /// When the body does, or when it leaves something behind.
 pub fn program_inside(body: impl FnOnce(&Lab)) -> ExitCode {
+    program_inside_beside(None, body)
+}
+
+/// As [`program_inside`], perhaps with the root of another release, as in [`inside_beside`].
+///
+/// # Panics
+/// As [`program_inside`].
+pub fn program_inside_beside(other_root: Option<PathBuf>, body: impl FnOnce(&Lab)) -> ExitCode {
     if std::env::var_os(crate::init::INSIDE).is_some() {
         Lab::run(body);
         return ExitCode::SUCCESS;
     }
-    let mut inner = entering(&sources());
+    let mut inner = entering(&Sources {
+        other_root,
+        ..sources()
+    });
     let status = inner.args(std::env::args_os().skip(1)).status();
     let status = status.expect("unshare is part of util-linux");
     ExitCode::from(u8::from(!status.success()))

@@ -2,10 +2,11 @@
 //! the same root, the same machine, by turns. Run by `tests/bench`.
 //!
 //! ```text
-//! bench RUNS [PART...]     needs root, STAP_TEST_ROOT, STAP_TEST_STOCK and built programs
+//! bench RUNS [PART...]     needs root, STAP_TEST_ROOT, STAP_TEST_STOCK and built programs;
+//!                          targets wants STAP_TEST_OTHER_ROOT, too
 //! ```
 //!
-//! Each part is a module: [`cold`], [`misses`], [`repeats`], [`crowd`], [`latency`], [`fixed`]. They compile in the ways
+//! Each part is a module: [`cold`], [`misses`], [`repeats`], [`crowd`], [`targets`], [`latency`], [`fixed`]. They compile in the ways
 //! of [`ways`]; [`account`] reads what the kernel counted, [`memory`] how much a server holds, [`goals`] sums up
 //! and [`table`] prints.
 #![forbid(unsafe_code)]
@@ -23,8 +24,10 @@ mod memory;
 mod misses;
 mod repeats;
 mod table;
+mod targets;
 mod ways;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,11 +37,12 @@ use crate::goals::Goals;
 use crate::ways::Yard;
 
 /// Everything that can be measured, in order.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("cold", cold::measure),
     ("misses", misses::measure),
     ("repeats", repeats::measure),
     ("crowd", crowd::measure),
+    ("targets", targets::measure),
     ("latency", latency::measure),
     ("fixed", fixed::measure),
 ];
@@ -64,7 +68,8 @@ fn main() -> ExitCode {
         println!("usage: tests/bench [--quick] [PART...], with these parts: {names}");
         return ExitCode::from(2);
     };
-    lab::program_inside(|lab| {
+    let other_root = std::env::var_os("STAP_TEST_OTHER_ROOT").map(PathBuf::from);
+    lab::program_inside_beside(other_root, |lab| {
         machine::describe();
         let mut bench = Bench {
             yard: Yard::prepare(lab),

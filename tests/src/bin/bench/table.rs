@@ -94,6 +94,11 @@ pub(crate) fn single(name: &str, series: &Series) {
     println!("| {name} (wall) | {} |", series.show());
 }
 
+/// The same without its name.
+pub(crate) fn cell(series: &Series) -> String {
+    series.show()
+}
+
 /// As a person reads it.
 pub(crate) fn show(time: Duration) -> String {
     let milliseconds = time.as_secs_f64() * 1000.0;

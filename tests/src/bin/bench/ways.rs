@@ -111,6 +111,17 @@ impl<'a> Yard<'a> {
 
     /// Compiles while others do; only the time on the wall is one's own.
     pub(crate) fn ask(&self, way: Way, server: Option<&Server>, script: &Script) -> Duration {
+        self.ask_for(way, server, &[self.site.release().to_owned()], script)
+    }
+
+    /// The same for other kernels, of which stock clients take one.
+    pub(crate) fn ask_for(
+        &self,
+        way: Way,
+        server: Option<&Server>,
+        releases: &[String],
+        script: &Script,
+    ) -> Duration {
         let directory = self.directory();
         let client = self.client();
         let (command, option) = match way {
@@ -123,7 +134,8 @@ impl<'a> Yard<'a> {
         let address = server.map(|server| format!("{option}={}", server.address()));
         let command = command
             .args(address)
-            .args(["-r", self.site.release(), "-p4"])
+            .args(releases.iter().flat_map(|release| ["-r", release]))
+            .arg("-p4")
             .args(script.arguments(&client.home()));
         let start = Instant::now();
         command.deadline(lab::SLOW).run().exits(0);
