@@ -1,7 +1,11 @@
 //! A private directory of small trusted files that outlives the worker.
 //!
 //! An entry is a directory that is filled under another name and renamed when it is complete and on
-//! disk, so that an interrupted worker leaves an entry either whole or not at all.
+//! disk, so that an interrupted worker leaves an entry either whole or not at all. Workers of several
+//! servers may share a store.
+
+mod pending;
+mod sealed;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -11,7 +15,8 @@ use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_NOW};
 
-use crate::job::{MAX_SEED, MAX_SEED_FILES, is_seed};
+use self::pending::Pending;
+pub use self::sealed::{Files, Unfit};
 
 /// An opened store.
 #[derive(Debug)]
@@ -70,12 +75,7 @@ impl Store {
         if !metadata.is_dir() || !ours || metadata.mode() & 0o077 != 0 {
             return Err(StoreError::NotPrivate(directory.to_owned()));
         }
-        for entry in fs::read_dir(directory).map_err(unusable)?.flatten() {
-            let name = entry.file_name();
-            if name.as_encoded_bytes().starts_with(PENDING.as_bytes()) {
-                fs::remove_dir_all(entry.path()).map_err(unusable)?;
-            }
-        }
+        pending::remove_abandoned(directory).map_err(unusable)?;
         Ok(Self {
             directory: directory.to_owned(),
         })
@@ -92,20 +92,14 @@ impl Store {
         })
     }
 
-    /// Returns the files of an entry; none when there is no such entry, or anything about it is not
-    /// as [`Self::publish`] leaves it.
-    #[must_use]
-    pub fn load(&self, key: &str) -> Vec<(PathBuf, Vec<u8>)> {
-        self.load_as(key, is_seed, MAX_SEED)
-    }
-
-    /// The same for an entry whose files are other ones: those for which `is_wanted` holds, of at most
-    /// `max` bytes each.
+    /// Returns the files of an entry, all of which `is_wanted` must know, with at most `max` bytes
+    /// each; none when there is no such entry, or anything about it is not as [`Self::publish`]
+    /// leaves it.
     #[must_use]
     pub fn load_as(
         &self,
         key: &str,
-        is_wanted: fn(&Path) -> bool,
+        is_wanted: impl Fn(&Path) -> bool,
         max: u64,
     ) -> Vec<(PathBuf, Vec<u8>)> {
         let entry = self.directory.join(key);
@@ -113,7 +107,7 @@ impl Store {
             return Vec::new();
         };
         let mut files = Vec::new();
-        for name in names.flatten().take(MAX_SEED_FILES) {
+        for name in names.flatten().take(MAX_FILES) {
             let name = name.file_name();
             let Some(path) = name
                 .to_str()
@@ -137,7 +131,7 @@ impl Store {
     #[must_use]
     pub fn load_one(&self, key: &str, directory: &str, max: u64) -> Option<(PathBuf, Vec<u8>)> {
         let entry = self.directory.join(key);
-        let names = fs::read_dir(&entry).ok()?.flatten().take(MAX_SEED_FILES);
+        let names = fs::read_dir(&entry).ok()?.flatten().take(MAX_FILES);
         let mut paths = names.filter_map(|name| {
             let path = name.file_name().to_str()?.replacen('-', "/", 1);
             Path::new(&path)
@@ -146,6 +140,12 @@ impl Store {
         });
         let (file, path) = paths.next()?;
         Some((PathBuf::from(path), read(&file, max).ok()?))
+    }
+
+    /// Whether there is an entry of this name, in whatever state.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.directory.join(key).symlink_metadata().is_ok()
     }
 
     /// The entries whose keys begin so.
@@ -180,16 +180,7 @@ impl Store {
 
     /// Removes an entry, at once as far as anybody can see.
     pub fn remove(&self, key: &str) {
-        let removed = tempfile::Builder::new()
-            .prefix(PENDING)
-            .tempdir_in(&self.directory)
-            .and_then(
-                |pending| match fs::rename(self.directory.join(key), pending.path()) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                    renamed => renamed.and_then(|()| pending.close()),
-                },
-            );
-        if let Err(error) = removed {
+        if let Err(error) = self.discard(key) {
             tracing::warn!(key, %error, "a cache entry cannot be removed");
         }
     }
@@ -200,9 +191,7 @@ impl Store {
     ///
     /// When it cannot be written; nothing of it is then visible.
     pub fn publish(&self, key: &str, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
-        let pending = tempfile::Builder::new()
-            .prefix(PENDING)
-            .tempdir_in(&self.directory)?;
+        let pending = Pending::below(&self.directory)?;
         for (path, content) in files {
             let name = path.to_string_lossy().replacen('/', "-", 1);
             let path = pending.path().join(name);
@@ -221,18 +210,14 @@ impl Store {
         }
         File::open(&self.directory)?.sync_all()
     }
-}
 
-impl Store {
-    /// Takes away an entry that could not be loaded, so that another may have its name.
+    /// Takes away an entry, at once as far as anybody can see, so that another may have its name.
     ///
     /// # Errors
     ///
     /// When it is there and cannot be moved.
     pub fn discard(&self, key: &str) -> io::Result<()> {
-        let grave = tempfile::Builder::new()
-            .prefix(PENDING)
-            .tempdir_in(&self.directory)?;
+        let grave = Pending::below(&self.directory)?;
         match fs::rename(self.directory.join(key), grave.path().join("entry")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -266,108 +251,8 @@ const NOW: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: UTIME_NOW,
 };
-/// Marks what is not complete.
-const PENDING: &str = ".pending-";
+/// Files of one entry: a batch of queries has sixteen and a seal.
+const MAX_FILES: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
-    use super::*;
-
-    fn files() -> Vec<(PathBuf, Vec<u8>)> {
-        vec![(
-            PathBuf::from("b5/stapconf_b5a1_759.h"),
-            b"#define X 1\n".to_vec(),
-        )]
-    }
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let parent = tempfile::tempdir().unwrap();
-        let store = Store::open(&parent.path().join("below/cache")).unwrap();
-        (parent, store)
-    }
-
-    #[test]
-    fn what_was_published_is_found_by_the_next_worker() {
-        let (_parent, store) = store();
-        store.publish("key", &files()).unwrap();
-        store.publish("key", &files()).unwrap();
-        let again = Store::open(&store.directory).unwrap();
-        assert_eq!(again.load("key"), files());
-        assert_eq!(again.load("other"), []);
-    }
-
-    #[test]
-    fn entries_are_listed_by_use_and_removed() {
-        let (_parent, store) = store();
-        for key in ["kit-a", "kit-b", "seed"] {
-            store.publish(key, &files()).unwrap();
-        }
-        let old = SystemTime::UNIX_EPOCH;
-        let touched = |key: &str| {
-            let directory = File::open(store.directory.join(key)).unwrap();
-            directory.set_modified(old).unwrap();
-        };
-        touched("kit-a");
-        touched("kit-b");
-        store.touch("kit-b");
-        let mut entries = store.entries("kit-");
-        entries.sort_by_key(|entry| entry.used);
-        let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
-        assert_eq!(keys, ["kit-a", "kit-b"]);
-        assert_eq!((entries[0].bytes, entries[0].used), (12, old));
-        assert_eq!(store.load_one("kit-a", "b5", 12), files().pop());
-        assert_eq!(store.load_one("kit-a", "b5", 11), None);
-        store.remove("kit-a");
-        store.remove("kit-a");
-        assert_eq!(store.load("kit-a"), []);
-        let left = fs::read_dir(&store.directory).unwrap().count();
-        assert_eq!(left, 2, "nothing half removed stays");
-    }
-
-    #[test]
-    fn an_interrupted_publication_leaves_nothing() {
-        let (_parent, store) = store();
-        let half = store.directory.join(".pending-x");
-        fs::create_dir(&half).unwrap();
-        fs::write(half.join("b5-stapconf_b5a1_759.h"), "#def").unwrap();
-        Store::open(&store.directory).unwrap();
-        assert!(!half.exists());
-    }
-
-    #[test]
-    fn a_damaged_entry_is_not_used() {
-        let (_parent, store) = store();
-        store.publish("key", &files()).unwrap();
-        let entry = store.directory.join("key");
-        symlink("/etc/passwd", entry.join("b6-stapconf_b6_1.h")).unwrap();
-        assert_eq!(store.load("key"), []);
-        fs::remove_file(entry.join("b6-stapconf_b6_1.h")).unwrap();
-        fs::write(entry.join("evil.sh"), "x").unwrap();
-        assert_eq!(store.load("key"), []);
-    }
-
-    #[test]
-    fn a_damaged_entry_can_be_replaced() {
-        let (_parent, store) = store();
-        store.publish("key", &[]).unwrap();
-        let damaged = store.directory.join("key/evil.sh");
-        fs::write(damaged, "x").unwrap();
-        store.discard("key").unwrap();
-        store.discard("no such key").unwrap();
-        store.publish("key", &files()).unwrap();
-        assert_eq!(store.load("key"), files());
-        assert_eq!(fs::read_dir(&store.directory).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_directory_that_others_can_reach_is_refused() {
-        let parent = tempfile::tempdir().unwrap();
-        let directory = parent.path().join("cache");
-        fs::create_dir(&directory).unwrap();
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
-        let error = Store::open(&directory).expect_err("it is open to all");
-        assert!(error.to_string().contains("chmod 700"), "{error}");
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 //! times that it sees. Jobs get a copy in their private workspace; nothing that a job writes ever
 //! comes back.
 
+mod owner;
 mod variant;
 
 use std::collections::BTreeMap;
@@ -17,15 +18,16 @@ use stap_protocol::job::{Pass4, Warming, Way};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use self::owner::Owner;
 pub use self::variant::Variant;
 use crate::driver::{Kits, Learner, Shown};
 use crate::jail::{End, Fault};
-use crate::job::{Stage, collect_seed, last_line, sentence};
+use crate::job::{MAX_SEED, Stage, collect_seed, is_seed, last_line, sentence};
 use crate::queries::{Queries, Ready, Step};
 use crate::slots::Slot;
 use crate::station::Station;
 use crate::store::{Store, hexadecimal};
-use crate::targets::Served;
+use crate::targets::{Catalogue, Served};
 
 /// The feature probes of every target, as far as they were needed.
 #[derive(Debug)]
@@ -192,8 +194,25 @@ impl Warmth {
     }
 
     /// Removes what no target of this host needs any more.
-    pub fn tidy(&self) {
+    pub fn tidy(&self, catalogue: &Catalogue) {
         self.kits.tidy(&self.store);
+        let served = catalogue.served();
+        let serving = served.map(|served| (self.identity(served), self.owner(served)));
+        owner::tidy(&self.store, &serving.collect());
+    }
+
+    /// Notes for whom something is about to be kept.
+    pub(crate) fn note_owner(&self, served: &Served) {
+        self.owner(served).note(&self.store, &self.identity(served));
+    }
+
+    fn owner(&self, served: &Served) -> Owner {
+        Owner {
+            root: served.target.root.clone(),
+            tree: served.target.build_tree.clone(),
+            named: served.named.clone(),
+            view: hexadecimal(&Sha256::digest(&self.view)),
+        }
     }
 
     fn state(&self, key: &str) -> Arc<Mutex<State>> {
@@ -211,15 +230,16 @@ impl Warmth {
         slot: Slot,
         cancelled: &CancellationToken,
     ) -> State {
-        let files = self.store.load(key);
-        if !files.is_empty() {
+        let kept = self.store.load_sealed(key, ALWAYS, is_seed, MAX_SEED);
+        if let Ok(files) = kept {
             return State::Warm(Seed::of(files));
         }
         let target = served.target.name.to_string();
         tracing::info!("warming {target} ({}); its jobs wait", variant.name());
         match warm_up(station, served, variant, slot, cancelled).await {
             Ok(WarmUp::Done(files)) => {
-                if let Err(error) = self.store.publish(key, &files) {
+                self.note_owner(served);
+                if let Err(error) = self.store.publish_sealed(key, ALWAYS, &files) {
                     tracing::warn!(%error, "the next start will have to warm again");
                 }
                 State::Warm(Seed::of(files))
@@ -247,6 +267,7 @@ impl Warmth {
         let mut digest = Sha256::new();
         let root = served.target.root.as_os_str().as_encoded_bytes();
         for field in [
+            FORMAT,
             served.target.build_id.as_bytes(),
             served.named.as_bytes(),
             root,
@@ -309,3 +330,9 @@ async fn warm_up(
         end => WarmUp::Failed(format!("{end:?}: {}", last_line(&finished.stderr.bytes))),
     })
 }
+
+/// stap names its probes after the kernel's configuration and symbols, the compiler and itself. So a
+/// job that sees others does not find them, and probes itself.
+const ALWAYS: &str = "";
+/// Changes whenever entries are written otherwise.
+const FORMAT: &[u8] = b"stap warm 2";

@@ -8,6 +8,8 @@ mod authorize;
 #[cfg(test)]
 mod bpf;
 #[cfg(test)]
+mod caches;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod corpus;

@@ -18,15 +18,15 @@ use crate::manager::{SERVICE, service_account};
 
 /// What a client got: what it saw, and its module.
 #[derive(Debug, PartialEq, Eq)]
-struct Got {
-    status: Option<i32>,
+pub(crate) struct Got {
+    pub(crate) status: Option<i32>,
     stdout: String,
     stderr: String,
-    module: Vec<u8>,
+    pub(crate) module: Vec<u8>,
 }
 
 /// Asks for a module of this name in a directory of its own.
-fn ask(user: User, server: &Server, directory: &str, script: &str) -> Got {
+pub(crate) fn ask(user: User, server: &Server, directory: &str, script: &str) -> Got {
     ask_with(user, server, directory, script, &[])
 }
 
@@ -51,7 +51,7 @@ fn ask_with(user: User, server: &Server, directory: &str, script: &str, more: &[
 }
 
 /// The words that the log has for each answer, in order.
-fn origins(server: &Server) -> Vec<String> {
+pub(crate) fn origins(server: &Server) -> Vec<String> {
     let said = server.said();
     let words = said.lines().filter_map(|line| {
         let (_, word) = line.split_once("store=\"")?;
@@ -65,7 +65,7 @@ fn entries(user: User) -> Vec<PathBuf> {
     files.map(|file| file.unwrap().path()).collect()
 }
 
-const ONE: &str = "probe begin { println(\"one\") exit() }";
+pub(crate) const ONE: &str = "probe begin { println(\"one\") exit() }";
 const TWO: &str = "probe begin { println(\"two\") exit() }";
 
 #[test]

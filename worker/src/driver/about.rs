@@ -59,6 +59,12 @@ impl About {
         Self::decode(&content)
     }
 
+    /// What the seal of its entry says that jobs saw.
+    #[must_use]
+    pub fn seen(&self) -> String {
+        hexadecimal(&self.identity.0)
+    }
+
     /// As a file of an entry.
     #[must_use]
     pub fn part(&self) -> (PathBuf, Vec<u8>) {
@@ -85,7 +91,7 @@ impl About {
         fields.join(&0)
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let fields: Vec<_> = bytes.split(|byte| *byte == 0).collect();
         let [format, identity, root, tree, program, flags, reason] = fields.as_slice() else {
             return None;

@@ -8,7 +8,6 @@
 //! can see them. Both have a bound; what was not used for longest goes first.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ use crate::job::sentence;
 use crate::station::Station;
 use crate::store::{Store, hexadecimal};
 use crate::targets::Served;
-use crate::targets::root::Root;
+use crate::targets::root::is_there;
 use crate::warm::Variant;
 
 /// The kits of this worker's targets.
@@ -147,12 +146,12 @@ impl Kits {
             }
             Err(reason) => {
                 tracing::warn!("pass 4 for {target} ({flags}) runs make as usual: {reason}");
-                store.remove(key);
                 let about = About {
                     state: State::Refused(reason),
                     ..about
                 };
-                if let Err(error) = store.publish(key, &[about.part()]) {
+                let kept = store.publish_sealed(key, &about.seen(), &vec![about.part()]);
+                if let Err(error) = kept {
                     tracing::debug!(%error, "the doctor will not know why");
                 }
                 (last(false), None)
@@ -222,9 +221,8 @@ impl Kits {
         }
     }
 
-    /// In the place of what was kept under the same name.
+    /// For later workers.
     fn keep(&self, store: &Store, key: &str, about: &About, kit: &Kit) {
-        store.remove(key);
         if let Err(error) = kit.publish(store, key, about) {
             tracing::warn!(%error, "the next start will have to record pass 4 again");
         }
@@ -331,11 +329,6 @@ enum Outcome {
     Refused(String),
     /// The next job may try again.
     Nothing,
-}
-
-/// Whether a root still has a build tree.
-fn is_there(root: &Path, tree: &Path) -> bool {
-    Root::open(root).is_ok_and(|root| root.resolve(tree).is_ok())
 }
 
 /// What the names of entries begin with.

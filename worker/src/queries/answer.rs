@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use super::listing::Batch;
-use crate::store::{Store, hexadecimal};
+use crate::store::Store;
 
 /// What kbuild made of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +94,8 @@ pub fn first_error(told: &str) -> Option<&str> {
     told.lines().find(is_error)
 }
 
-/// Keeps answers, if there is one to every query.
+/// Keeps answers for later workers whose jobs see what `seen` stands for, if there is one to every
+/// query.
 ///
 /// # Errors
 ///
@@ -104,45 +103,31 @@ pub fn first_error(told: &str) -> Option<&str> {
 pub fn publish(
     store: &Store,
     entry: &str,
+    seen: &str,
     batch: &Batch,
     answers: &Answers,
 ) -> std::io::Result<()> {
     if answers.len() != batch.objects.len() {
         return Ok(());
     }
-    let files: Vec<_> = answers
-        .iter()
-        .map(|(name, answer)| match answer {
-            Answer::Object(content) => (part(name, content), content.clone()),
-            Answer::Refused(told) => {
-                let name = format!("{name}{TOLD}");
-                (part(&name, told.as_bytes()), told.clone().into_bytes())
-            }
-        })
-        .collect();
-    // Whoever builds answers could not load what is there.
-    store.discard(entry)?;
-    store.publish(entry, &files)
+    let file = |(name, answer): (&String, &Answer)| match answer {
+        Answer::Object(content) => (PathBuf::from(name), content.clone()),
+        Answer::Refused(told) => (format!("{name}{TOLD}").into(), told.clone().into_bytes()),
+    };
+    store.publish_sealed(entry, seen, &answers.iter().map(file).collect())
 }
 
 /// The answers that were kept, if there is one to every query, and each is what was written.
 #[must_use]
-pub fn load(store: &Store, entry: &str, batch: &Batch) -> Option<Answers> {
+pub fn load(store: &Store, entry: &str, seen: &str, batch: &Batch) -> Option<Answers> {
     let mut answers = Answers::new();
-    for (path, content) in store.load_as(entry, is_part, MAX_ANSWER) {
-        let name = path.parent()?.to_str()?.to_owned();
-        if path != part(&name, &content) {
-            tracing::warn!(entry, "damaged: these queries are not used, and built anew");
-            return None;
-        }
+    for (path, content) in store.load_sealed(entry, seen, is_part, MAX_ANSWER).ok()? {
+        let name = path.to_str()?;
         let (name, answer) = match name.strip_suffix(TOLD) {
-            Some(name) => {
-                let told = String::from_utf8(content).ok()?;
-                (name.to_owned(), Answer::Refused(told))
-            }
+            Some(name) => (name, Answer::Refused(String::from_utf8(content).ok()?)),
             None => (name, Answer::Object(content)),
         };
-        answers.insert(name, answer);
+        answers.insert(name.to_owned(), answer);
     }
     let names = batch.objects.iter().map(|object| &object.name);
     let is_whole =
@@ -152,18 +137,12 @@ pub fn load(store: &Store, entry: &str, batch: &Batch) -> Option<Answers> {
 
 /// Where the words of the compiler are, below the store.
 #[must_use]
-pub fn place_of_told(entry: &str, name: &str, told: &str) -> PathBuf {
-    let path = part(&format!("{name}{TOLD}"), told.as_bytes());
-    Path::new(entry).join(path.to_string_lossy().replacen('/', "-", 1))
-}
-
-/// A file is stored under a name that says what it must hold.
-fn part(name: &str, content: &[u8]) -> PathBuf {
-    Path::new(name).join(hexadecimal(&Sha256::digest(content)))
+pub fn place_of_told(entry: &str, name: &str) -> PathBuf {
+    Path::new(entry).join(format!("{name}{TOLD}"))
 }
 
 fn is_part(path: &Path) -> bool {
-    let name = path.parent().and_then(Path::to_str).unwrap_or_default();
+    let name = path.to_str().unwrap_or_default();
     let name = name.strip_suffix(TOLD).unwrap_or(name);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
     name.bytes().all(plain) && (name.ends_with(".o") || name.ends_with(".ko"))
@@ -262,18 +241,18 @@ make[3]: [/usr/src/scripts/Makefile.build:294: /work/q/tracequery_kmod_1_5.o] Er
         let batch = batch(&["a.o", "b.o"]);
         let object = Answer::Object(b"\x7fELF".to_vec());
         let mut answers = Answers::from([("a.o".to_owned(), object)]);
-        publish(&store, "key", &batch, &answers).unwrap();
-        assert_eq!(load(&store, "key", &batch), None);
+        publish(&store, "key", "seen", &batch, &answers).unwrap();
+        assert_eq!(load(&store, "key", "seen", &batch), None);
         let refused = Answer::Refused("b.h:1:1: error: no".to_owned());
         answers.insert("b.o".to_owned(), refused);
-        publish(&store, "key", &batch, &answers).unwrap();
-        assert_eq!(load(&store, "key", &batch), Some(answers.clone()));
-        let told = place_of_told("key", "b.o", "b.h:1:1: error: no");
+        publish(&store, "key", "seen", &batch, &answers).unwrap();
+        assert_eq!(load(&store, "key", "seen", &batch), Some(answers.clone()));
+        let told = place_of_told("key", "b.o");
         let told = parent.path().join("cache").join(told);
         assert!(told.exists(), "{}", told.display());
         std::fs::write(told, "b.h:1:1: error: another").unwrap();
-        assert_eq!(load(&store, "key", &batch), None);
-        publish(&store, "key", &batch, &answers).unwrap();
-        assert_eq!(load(&store, "key", &batch), Some(answers));
+        assert_eq!(load(&store, "key", "seen", &batch), None);
+        publish(&store, "key", "seen", &batch, &answers).unwrap();
+        assert_eq!(load(&store, "key", "seen", &batch), Some(answers));
     }
 }

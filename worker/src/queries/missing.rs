@@ -42,7 +42,7 @@ pub(super) fn of(batch: &Batch, answers: &Answers, entry: &str, root: &Path) -> 
                 .unwrap_or_default()
                 .trim()
                 .to_owned(),
-            told: answer::place_of_told(entry, &object.name, told),
+            told: answer::place_of_told(entry, &object.name),
             tracepoints: declared(&String::from_utf8_lossy(&text)),
         })
     });

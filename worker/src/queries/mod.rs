@@ -16,7 +16,7 @@ mod tapset;
 mod work;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use stap_protocol::job::Job;
@@ -29,8 +29,11 @@ pub use self::missing::{Missing, notes};
 pub use self::ready::Ready;
 use self::tapset::Tapset;
 use self::work::{Progress, Worksite};
+use crate::driver::Shown;
+use crate::job::sentence;
 use crate::slots::Slot;
 use crate::station::Station;
+use crate::store::hexadecimal;
 use crate::targets::Served;
 use crate::warm::{Variant, Warmth};
 
@@ -38,13 +41,17 @@ use crate::warm::{Variant, Warmth};
 #[derive(Debug, Default)]
 pub struct Queries {
     known: StdMutex<BTreeMap<String, Arc<Known>>>,
-    /// What jobs are shown, by the identity of the target: one place for all variants.
-    shown: StdMutex<BTreeMap<String, crate::driver::Shown>>,
+    /// What jobs are shown, by the identity of the target and what they see: one place for all variants.
+    shown: StdMutex<BTreeMap<String, Shown>>,
 }
 
-/// What is known of one target, for one way of calling stap.
-#[derive(Debug, Default)]
+/// What is known of one target, for one way of calling stap, while jobs see one and the same thing. stap
+/// looks for an answer by the header's name, size and time, and knows nothing of what that includes; so an
+/// answer is only used where every file that a job could read is what it was.
+#[derive(Debug)]
 struct Known {
+    /// What jobs see.
+    seen: String,
     /// What jobs may use at this moment.
     ready: StdMutex<Option<Ready>>,
     /// Held while a batch is built: whoever waits for it goes on with the next.
@@ -86,7 +93,12 @@ impl Warmth {
         cancelled: &CancellationToken,
     ) -> Option<Ready> {
         let variant = asked_by(&job.arguments).filter(|_| can_be_shown(station, served))?;
-        let site = self.site(station, served, variant, slot, cancelled);
+        let site = self.site(station, served, variant, slot, cancelled).await;
+        let unknown = |reason| {
+            let target = &served.target.name;
+            tracing::info!("the job for {target} compiles queries itself: {reason}");
+        };
+        let site = site.map_err(unknown).ok()?;
         let known = &site.known;
         let tapset = tapset_of(known, served);
         let arguments = job.arguments.iter().map(Vec::as_slice);
@@ -115,27 +127,26 @@ impl Warmth {
         if !can_be_shown(station, served) {
             return Step::GivenUp(NOT_SHOWN.to_owned());
         }
-        let site = self.site(station, served, variant, slot, cancelled);
-        site.step().await
+        match self.site(station, served, variant, slot, cancelled).await {
+            Ok(site) => site.step().await,
+            Err(reason) => Step::GivenUp(reason),
+        }
     }
 
-    fn site<'a>(
+    /// `Err` says why nothing may be built or used now.
+    async fn site<'a>(
         &'a self,
         station: &'a Station,
         served: &'a Served,
         variant: Variant,
         slot: Slot,
         cancelled: &'a CancellationToken,
-    ) -> Worksite<'a> {
+    ) -> Result<Worksite<'a>, String> {
         let key = self.key(served, variant);
-        // Nobody can panic while holding it, and a map is a map even so.
-        let mut known = self
-            .queries
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let known = Arc::clone(known.entry(key.clone()).or_default());
-        Worksite {
+        let seen = station.sights.look_at(station, &served.target.name).await;
+        let seen = hexadecimal(&seen.map_err(|error| sentence(&error))?);
+        let known = self.queries.known(&key, seen);
+        Ok(Worksite {
             warmth: self,
             station,
             served,
@@ -144,11 +155,43 @@ impl Warmth {
             cancelled,
             key,
             known,
+        })
+    }
+}
+
+impl Queries {
+    /// What is known while jobs see this: nothing at first, and after each change. A job that needs an
+    /// answer would compile all of them itself, so building them anew for everybody costs it no more.
+    fn known(&self, key: &str, seen: String) -> Arc<Known> {
+        // Nobody can panic while holding it, and a map is a map even so.
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get(key) {
+            Some(known) if known.seen == seen => return Arc::clone(known),
+            // What jobs of before see stays until the last of them has ended.
+            Some(known) => drop(self.shown().remove(&known.seen)),
+            None => {}
         }
+        let known = Arc::new(Known::beginning(seen));
+        all.insert(key.to_owned(), Arc::clone(&known));
+        known
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Known {
+    fn beginning(seen: String) -> Self {
+        Self {
+            seen,
+            ready: StdMutex::default(),
+            progress: Mutex::default(),
+            tapset: OnceLock::new(),
+            cost: StdMutex::default(),
+        }
+    }
+
     fn ready(&self) -> Option<Ready> {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         ready.clone()

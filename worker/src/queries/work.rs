@@ -1,6 +1,7 @@
 //! How the queries of a target are listed and built, one batch after the other.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
@@ -15,6 +16,7 @@ use crate::jail::{End, Errand, Fault, Finished, Room};
 use crate::job::{RESULTS, Stage, file_left, last_line, sentence};
 use crate::slots::Slot;
 use crate::station::Station;
+use crate::store::hexadecimal;
 use crate::targets::Served;
 use crate::warm::{Variant, Warmth};
 
@@ -102,7 +104,8 @@ impl Worksite<'_> {
         if *progress != Progress::Unknown {
             return;
         }
-        let Some(batches) = listing::load(&self.warmth.store, &self.listing()) else {
+        let Some(batches) = listing::load(&self.warmth.store, &self.listing(), &self.known.seen)
+        else {
             return;
         };
         match self.take(batches) {
@@ -113,7 +116,7 @@ impl Worksite<'_> {
 
     /// Finds out what there is to build, and takes what earlier workers have built of it.
     async fn begin(&self) -> Result<Progress, Stop> {
-        let batches = match listing::load(&self.warmth.store, &self.listing()) {
+        let batches = match listing::load(&self.warmth.store, &self.listing(), &self.known.seen) {
             Some(batches) => batches,
             None => self.list().await?,
         };
@@ -146,7 +149,7 @@ impl Worksite<'_> {
                 "stap asked for no queries ({end:?}: {said})"
             )));
         }
-        if let Err(error) = listing::publish(&self.warmth.store, &self.listing(), &batches) {
+        if let Err(error) = self.keep_listing(&batches) {
             tracing::warn!(%error, "the next start will have to list queries again");
         }
         Ok(batches)
@@ -157,7 +160,7 @@ impl Worksite<'_> {
         let all = batches.len();
         let mut left = VecDeque::new();
         for batch in batches {
-            match answer::load(&self.warmth.store, &self.entry(&batch), &batch) {
+            match self.kept(&batch) {
                 Some(answers) => self.show(&batch, &answers)?,
                 None => left.push_back(batch),
             }
@@ -206,7 +209,7 @@ impl Worksite<'_> {
         let entry = self.entry(batch);
         // First, as it has a bound that the store is to have, too.
         self.show(batch, &answers).map_err(Stop::GivenUp)?;
-        if let Err(error) = answer::publish(&self.warmth.store, &entry, batch, &answers) {
+        if let Err(error) = self.keep(batch, &answers) {
             tracing::warn!(%error, "the next start will have to build queries again");
         }
         let missing = missing::of(batch, &answers, &entry, &self.served.target.root);
@@ -239,15 +242,14 @@ impl Worksite<'_> {
     }
 
     /// All variants of a target share a directory, as most of their answers are the same.
-    fn nothing(&self) -> std::io::Result<Ready> {
-        let shown = &self.warmth.queries.shown;
-        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = self.warmth.identity(self.served);
-        let shown = match shown.get(&identity) {
+    fn nothing(&self) -> io::Result<Ready> {
+        let mut shown = self.warmth.queries.shown();
+        let seen = &self.known.seen;
+        let shown = match shown.get(seen) {
             Some(shown) => shown.clone(),
             None => {
                 let fresh = self.warmth.kits.shelf().put(&[])?;
-                shown.insert(identity, fresh.clone());
+                shown.insert(seen.clone(), fresh.clone());
                 fresh
             }
         };
@@ -284,10 +286,33 @@ impl Worksite<'_> {
         let room = jail.room(stage.identity())?;
         let errand = errand(&room)?;
         let finished = jail.run(errand, room, self.cancelled).await?;
-        match finished.end {
-            End::Cancelled => Err(Stop::Cancelled),
-            _ => Ok(finished),
+        if matches!(finished.end, End::Cancelled) {
+            return Err(Stop::Cancelled);
         }
+        let (station, target) = (self.station, &self.served.target.name);
+        let after = station.sights.look_at(station, target).await;
+        if after.map(|seen| hexadecimal(&seen)).ok().as_ref() == Some(&self.known.seen) {
+            Ok(finished)
+        } else {
+            let reason = "what jobs see changed while they were built";
+            Err(Stop::GivenUp(reason.to_owned()))
+        }
+    }
+
+    fn kept(&self, batch: &Batch) -> Option<Answers> {
+        let entry = self.entry(batch);
+        answer::load(&self.warmth.store, &entry, &self.known.seen, batch)
+    }
+
+    fn keep(&self, batch: &Batch, answers: &Answers) -> io::Result<()> {
+        let entry = self.entry(batch);
+        answer::publish(&self.warmth.store, &entry, &self.known.seen, batch, answers)
+    }
+
+    fn keep_listing(&self, batches: &[Batch]) -> io::Result<()> {
+        self.warmth.note_owner(self.served);
+        let entry = self.listing();
+        listing::publish(&self.warmth.store, &entry, &self.known.seen, batches)
     }
 
     /// Names the listing in the store.
@@ -327,6 +352,6 @@ impl Progress {
     }
 }
 
-fn unwritable(error: &std::io::Error) -> String {
+fn unwritable(error: &io::Error) -> String {
     format!("what jobs are to see cannot be written: {error}")
 }

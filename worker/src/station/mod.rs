@@ -103,7 +103,7 @@ impl Station {
     ) -> Result<(Self, Readiness), NotReady> {
         let (mut station, survey, layers) = Self::assemble(&configuration, ground)?;
         station.discover(&survey, &configuration).await?;
-        station.warmth.tidy();
+        station.warmth.tidy(&station.catalogue);
         let targets = station.targets(None).await;
         let unusable = station.catalogue.unusable().to_vec();
         let readiness = Readiness {

@@ -120,6 +120,12 @@ impl Root {
     }
 }
 
+/// Whether there is a root that has a build tree.
+#[must_use]
+pub fn is_there(root: &Path, tree: &Path) -> bool {
+    Root::open(root).is_ok_and(|root| root.resolve(tree).is_ok())
+}
+
 /// The kernel's own name for what a descriptor holds; it has no links in it.
 fn name_of(descriptor: impl AsFd) -> io::Result<PathBuf> {
     let number = descriptor.as_fd().as_raw_fd();

@@ -1,11 +1,9 @@
 //! How a listing is kept, so that stap need not be asked again at the next start.
 
-use std::path::{Path, PathBuf};
-
-use sha2::{Digest as _, Sha256};
+use std::path::Path;
 
 use super::{Batch, Kind, Object};
-use crate::store::{Store, hexadecimal};
+use crate::store::Store;
 
 /// A batch as postcard writes it: whether it is about types, the directory, the words, the files, and
 /// each object with its place in stap's cache and its subject.
@@ -17,36 +15,29 @@ type Kept = (
     Vec<(String, String, String)>,
 );
 
-/// Keeps batches for later workers.
+/// Keeps batches for later workers whose jobs see what `seen` stands for.
 ///
 /// # Errors
 ///
 /// When they cannot be written; nothing of them is then visible.
-pub fn publish(store: &Store, entry: &str, batches: &[Batch]) -> std::io::Result<()> {
+pub fn publish(store: &Store, entry: &str, seen: &str, batches: &[Batch]) -> std::io::Result<()> {
     let kept: Vec<Kept> = batches.iter().cloned().map(Batch::kept).collect();
     let content = postcard::to_stdvec(&kept).map_err(std::io::Error::other)?;
-    // Whoever lists could not load what is there.
-    store.discard(entry)?;
-    store.publish(entry, &[(part(&content), content)])
+    store.publish_sealed(entry, seen, &vec![(LISTING.into(), content)])
 }
 
 /// The batches that an earlier worker kept, if they are as it wrote them.
 #[must_use]
-pub fn load(store: &Store, entry: &str) -> Option<Vec<Batch>> {
-    let files = store.load_as(entry, is_part, MAX_LISTING);
-    let [(path, content)] = files.as_slice() else {
+pub fn load(store: &Store, entry: &str, seen: &str) -> Option<Vec<Batch>> {
+    let is_listing = |path: &Path| path == Path::new(LISTING);
+    let files = store
+        .load_sealed(entry, seen, is_listing, MAX_LISTING)
+        .ok()?;
+    let [(_, content)] = files.as_slice() else {
         return None;
     };
-    let kept: Option<Vec<Kept>> = (*path == part(content))
-        .then(|| postcard::from_bytes(content).ok())
-        .flatten();
-    if kept.is_none() {
-        tracing::warn!(
-            entry,
-            "damaged: this list of queries is not used, and made anew"
-        );
-    }
-    Some(kept?.into_iter().map(Batch::of_kept).collect())
+    let kept: Vec<Kept> = postcard::from_bytes(content).ok()?;
+    Some(kept.into_iter().map(Batch::of_kept).collect())
 }
 
 impl Batch {
@@ -81,14 +72,6 @@ impl Batch {
             objects: objects.into_iter().map(object).collect(),
         }
     }
-}
-
-fn part(content: &[u8]) -> PathBuf {
-    Path::new(LISTING).join(hexadecimal(&Sha256::digest(content)))
-}
-
-fn is_part(path: &Path) -> bool {
-    path.parent() == Some(Path::new(LISTING))
 }
 
 const LISTING: &str = "listing";

@@ -114,15 +114,15 @@ fn a_listing_outlives_the_worker_if_no_byte_of_it_changes() {
     let cache = parent.path().join("cache");
     let store = crate::store::Store::open(&cache).unwrap();
     let found = batches_in(&workspace(BATCH + 3));
-    publish(&store, "key", &found).unwrap();
-    assert_eq!(load(&store, "key"), Some(found));
-    assert_eq!(load(&store, "other"), None);
+    publish(&store, "key", "seen", &found).unwrap();
+    assert_eq!(load(&store, "key", "seen"), Some(found));
+    assert_eq!(load(&store, "other", "seen"), None);
     let file = fs::read_dir(cache.join("key")).unwrap().next().unwrap();
     let file = file.unwrap().path();
     let mut content = fs::read(&file).unwrap();
     *content.last_mut().unwrap() ^= 1;
     fs::write(&file, content).unwrap();
-    assert_eq!(load(&store, "key"), None);
+    assert_eq!(load(&store, "key", "seen"), None);
 }
 
 #[test]
