@@ -13,6 +13,7 @@
 
 pub mod description;
 pub mod front;
+pub mod fuzzing;
 pub mod invocation;
 pub mod makefile;
 pub mod precompiled;
