@@ -287,6 +287,8 @@ fn for_objects(words: &[String], objects: &[Object]) -> Option<Vec<String>> {
         goal..=goal,
         objects.iter().map(|object| object.name.clone()),
     );
+    // Guru mode has no versions in its modules; no object of a query exports a symbol that had one.
+    words.retain(|word| word != NO_VERSIONS);
     // A make that ignores errors, as stap wants it, does not say which object has failed.
     let ignores_errors = words[make..].iter().position(|word| word == "-i");
     ignores_errors.map(|at| words.remove(make + at));
@@ -298,6 +300,7 @@ fn for_objects(words: &[String], objects: &[Object]) -> Option<Vec<String>> {
 const FORMAT: &[u8] = b"stap queries 1";
 const DIGITS: usize = 32;
 const MAKEFILE: &str = "Makefile";
+const NO_VERSIONS: &str = "CONFIG_MODVERSIONS=";
 const TRACES: &str = "tracequery_kmod_";
 const TYPES: &str = "typequery_kmod_";
 /// Headers whose tracepoints are asked for at once: some ten seconds of a processor.

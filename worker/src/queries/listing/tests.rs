@@ -109,6 +109,30 @@ fn the_digest_is_that_of_what_is_built_and_not_of_where_it_is_looked_for() {
 }
 
 #[test]
+fn guru_mode_asks_for_the_same_tracepoints_though_it_tells_make_more() {
+    let plain = workspace(2);
+    let guru = workspace(2);
+    let told = |workspace: &tempfile::TempDir, directory: &str, told: String| {
+        let path = workspace.path().join(RESULTS).join(directory);
+        fs::write(path.join(ASKED_HERE), told).unwrap();
+    };
+    let more = BUILD.replace("\0modules", "\0CONFIG_MODVERSIONS=\0modules");
+    told(&guru, "tracequery_kmod_1", more.clone());
+    told(&guru, "typequery_kmod_3", more);
+    let [plain, guru] = [&plain, &guru].map(batches_in);
+    assert_eq!(plain[0].digest(), guru[0].digest());
+    // stap reads a module where it asks for types; these are built as it wants them.
+    assert_ne!(plain[1].digest(), guru[1].digest());
+    let other = workspace(2);
+    told(
+        &other,
+        "tracequery_kmod_1",
+        BUILD.replace("\0modules", "\0V=1\0modules"),
+    );
+    assert_ne!(plain[0].digest(), batches_in(&other)[0].digest());
+}
+
+#[test]
 fn a_listing_outlives_the_worker_if_no_byte_of_it_changes() {
     let parent = tempfile::tempdir().unwrap();
     let cache = parent.path().join("cache");
