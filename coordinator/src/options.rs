@@ -96,8 +96,8 @@ pub struct Options {
     pub no_advertise: bool,
     /// A pipe that hears whether the start succeeded.
     pub ready_fd: Option<i32>,
-    /// What was said about options that are not known, for stderr and the log.
-    pub diagnostics: Vec<String>,
+    /// What is no option or argument that we know, in printable characters.
+    pub unknown: Vec<String>,
 }
 
 /// Which policy applies.
@@ -119,7 +119,7 @@ pub enum OptionError {
     #[error("option {0} takes no value")]
     UnexpectedValue(String),
     /// An option that we do not have, where an answer depends on every one.
-    #[error("{0}")]
+    #[error("'{0}' is not an option of stap-serverd; nothing was done")]
     Unknown(String),
     /// `--may` without a command line.
     #[error("--may needs a command line behind '--': stap-serverd --may -- stap -e SCRIPT")]

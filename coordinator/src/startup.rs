@@ -35,7 +35,7 @@ use crate::{Clock, Failure};
 /// The first thing that is missing, in words for the person who started the server.
 pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Prepared, Failure> {
     log::start(destination(options), clock)?;
-    mention(&options.diagnostics, options, console);
+    mention(&ignored(options), options, console);
     let environment = Environment::current();
     let surroundings = Surroundings::of_process(
         environment
@@ -160,6 +160,13 @@ fn destination(options: &Options) -> log::Destination<'_> {
         (None, Some(_)) => log::Destination::Nowhere,
         (None, None) => log::Destination::Stderr,
     }
+}
+
+/// A server starts whatever else it was told.
+fn ignored(options: &Options) -> Vec<String> {
+    let words = options.unknown.iter();
+    let warning = |word| format!("ignoring '{word}', which is not an option of stap-serverd");
+    words.map(warning).collect()
 }
 
 fn mention(warnings: &[String], options: &Options, console: &Console) {

@@ -250,19 +250,16 @@ impl Parser {
 
     fn ignore(&mut self, argument: &[u8]) {
         let argument = String::from_utf8_lossy(argument);
-        self.options.diagnostics.push(format!(
-            "ignoring '{}', which is not an option of stap-serverd",
-            argument.escape_debug()
-        ));
+        self.options
+            .unknown
+            .push(argument.escape_debug().to_string());
     }
 
     fn finish(self) -> Result<Invocation, OptionError> {
         let (options, json) = (self.options, self.json);
-        // Whoever asks would take the answer to another question for his.
-        let unknown = options.diagnostics.first();
-        if let (Mode::CheckPolicy(_) | Mode::May | Mode::Doctor | Mode::Warm, Some(unknown)) =
-            (&self.mode, unknown)
-        {
+        // A server starts without it. Whoever asks would take the answer to another question for his.
+        let unknown = options.unknown.first();
+        if let (false, Some(unknown)) = (matches!(self.mode, Mode::Serve), unknown) {
             return Err(OptionError::Unknown(unknown.clone()));
         }
         Ok(match self.mode {

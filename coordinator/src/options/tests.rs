@@ -38,8 +38,8 @@ fn the_form_of_2009_names_port_and_database() {
 fn an_unknown_option_is_named_once_and_ignored() {
     let options = serve(&["--frobnicate=1", "-z", "stray", "--port=9"]);
     assert_eq!(options.port, 9);
-    assert_eq!(options.diagnostics.len(), 3);
-    assert!(options.diagnostics[0].contains("--frobnicate=1"));
+    assert_eq!(options.unknown.len(), 3);
+    assert!(options.unknown[0].contains("--frobnicate=1"));
 }
 
 #[test]
@@ -113,17 +113,27 @@ fn what_stands_behind_two_dashes_is_the_command_line_in_question() {
     assert_eq!(parse(&["--may"]), Err(OptionError::NoCommandLine));
 }
 
+fn assert_nothing_is_done(words: &[&str]) {
+    let refusal = parse(words).expect_err("it is a slip");
+    assert!(matches!(refusal, OptionError::Unknown(_)), "{words:?}");
+    let said = refusal.to_string();
+    assert!(
+        said.ends_with("nothing was done") && !said.contains("ignor"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_question_with_a_slip_is_not_another_question() {
+    assert_nothing_is_done(&["--list-targets", "--rot=/srv/root"]);
+    assert_nothing_is_done(&["--make-signing-key", "--sl", "/srv/keys"]);
     for words in [
         &["--doctor", "--polcy=strict"][..],
         &["--may", "-x", "--", "stap"],
         &["--check-policy", "strict", "stray"],
+        &["--warm", "--bogus"],
     ] {
-        assert!(
-            matches!(parse(words), Err(OptionError::Unknown(_))),
-            "{words:?}"
-        );
+        assert_nothing_is_done(words);
         let words: Vec<_> = words.iter().map(OsString::from).collect();
         assert!(Invocation::is_question(&words));
     }

@@ -172,6 +172,10 @@ fn what_cannot_be_warmed_is_said_and_gives_another_status() {
         );
         let wrong = ["--warm", "--policy=/no/such/policy.toml"];
         alice.command("stap-serverd").args(wrong).run().exits(2);
+        let slip = alice.command("stap-serverd").args(["--warm", "--bogus"]);
+        let slip = slip.run();
+        slip.exits(2).prints_nothing().never_says("ignoring");
+        slip.says("'--bogus' is not an option of stap-serverd; nothing was done");
     });
 }
 
