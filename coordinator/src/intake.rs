@@ -98,6 +98,7 @@ pub fn accept(
         locale,
         machine_owner_keys,
         wants_origin,
+        wants_progress: _,
         notices,
         target: _,
         targets: _,

@@ -4,6 +4,7 @@
 use crate::announcement::Announcement;
 use crate::frame::{Progress, RequestFrame};
 use crate::job::{FromWorker, ToWorker};
+use crate::notice::{MAX_NOTICE, Notices};
 use crate::options;
 use crate::reply::{Answer, Replies, Reply, ReplyLimits};
 use crate::request::{Limits, Request};
@@ -121,6 +122,32 @@ pub fn frame(bytes: &[u8]) {
         );
     }
 }
+
+/// What a server sends in front of its reply, cut into pieces whose length is the first byte: each byte is
+/// either in a notice or in the reply, in its order.
+pub fn notices(bytes: &[u8]) {
+    let Some((size, stream)) = bytes.split_first() else {
+        return;
+    };
+    let (mut notices, mut reply, mut lines) = (Notices::default(), Vec::new(), 0);
+    for piece in stream.chunks(usize::from(*size) + 1) {
+        let heard = notices.feed(piece, ALLOWED, |notice| {
+            assert!(notice.encode().len() <= MAX_NOTICE, "a notice grows");
+            assert!(!notice.to_string().chars().any(char::is_control));
+            lines += 1;
+        });
+        match heard {
+            Ok(more) => reply.extend(more),
+            Err(_) => return,
+        }
+        assert!(lines <= ALLOWED, "more notices than allowed");
+    }
+    reply.extend(notices.into_rest());
+    assert!(stream.ends_with(&reply), "the reply changes on its way");
+}
+
+/// Few enough that a fuzzer can reach it.
+const ALLOWED: u32 = 8;
 
 /// A message of the coordinator's or the worker's socket never panics the other end.
 pub fn job(bytes: &[u8]) {

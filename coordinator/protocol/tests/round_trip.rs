@@ -82,7 +82,7 @@ fn requests() -> impl Strategy<Value = Request> {
         input_files(),
         locale(),
         keys(),
-        any::<bool>(),
+        any::<(bool, bool)>(),
         patterns(),
     )
         .prop_map(
@@ -93,7 +93,7 @@ fn requests() -> impl Strategy<Value = Request> {
                 files,
                 locale,
                 machine_owner_keys,
-                wants_origin,
+                (wants_origin, wants_progress),
                 targets,
             )| {
                 let parts = request::Parts {
@@ -102,6 +102,7 @@ fn requests() -> impl Strategy<Value = Request> {
                     locale,
                     machine_owner_keys,
                     wants_origin,
+                    wants_progress,
                     targets,
                     ..request::Parts::new(target, arguments)
                 };

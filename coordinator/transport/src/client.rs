@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use socket2::{SockRef, TcpKeepalive};
 use stap_protocol::frame::{self, FrameError};
+use stap_protocol::notice::{Notice, NoticeError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::deadlines::{Deadlines, Interrupted, Late, Pace, Step};
+use crate::hearing::Hearing;
 use crate::provider::{VERSIONS, provider};
 use crate::trust::{self, Trust, Verifier};
 
@@ -89,6 +91,9 @@ pub enum ExchangeError {
         /// What is allowed.
         limit: u64,
     },
+    /// The server tells more than it may before its reply.
+    #[error("the server's reply is not waited for any longer: {0}")]
+    Notice(#[from] NoticeError),
     /// The connection broke.
     #[error("the connection to the server broke: {0}")]
     Io(#[source] io::Error),
@@ -170,9 +175,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
     ///
     /// The answer may take as long as a compile takes. Once it has begun, it must keep coming.
     pub async fn exchange(
+        self,
+        request_zip: &[u8],
+        max_reply: u64,
+    ) -> Result<Vec<u8>, ExchangeError> {
+        self.converse(request_zip, max_reply, Hearing::none()).await
+    }
+
+    /// The same for a request that asks for notices. They go to `hear` as they come. A server may send a few at
+    /// once, and about one a second.
+    pub async fn exchange_hearing(
+        self,
+        request_zip: &[u8],
+        max_reply: u64,
+        hear: impl FnMut(Notice),
+    ) -> Result<Vec<u8>, ExchangeError> {
+        self.converse(request_zip, max_reply, Hearing::new(hear))
+            .await
+    }
+
+    async fn converse<H: FnMut(Notice)>(
         mut self,
         request_zip: &[u8],
         max_reply: u64,
+        hearing: Hearing<H>,
     ) -> Result<Vec<u8>, ExchangeError> {
         let header = frame::header(request_zip)?;
         let sent = self.send(&header, request_zip).await;
@@ -181,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         }
         // A server may answer and close before it has read everything: it refused. Its reason may
         // be there even though sending failed.
-        match (self.receive(max_reply).await, sent) {
+        match (self.receive(max_reply, hearing).await, sent) {
             (Ok(reply), _) if !reply.is_empty() => Ok(reply),
             (_, Err(Interrupted::Failed(error))) => Err(broken(error)),
             (received, _) => received,
@@ -198,25 +224,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         pace.keep(self.tls.flush()).await
     }
 
-    async fn receive(&mut self, max_reply: u64) -> Result<Vec<u8>, ExchangeError> {
-        let mut buffer = vec![0; CHUNK];
-        let mut reply = Vec::new();
-        let mut read = self
-            .tls
-            .read(&mut buffer)
-            .await
-            .map_err(Interrupted::Failed);
+    async fn receive<H: FnMut(Notice)>(
+        &mut self,
+        max_reply: u64,
+        mut hearing: Hearing<H>,
+    ) -> Result<Vec<u8>, ExchangeError> {
         let Deadlines {
             read: idle, whole, ..
         } = self.deadlines;
-        let pace = Pace::new(Step::Send, idle, whole, Instant::now());
+        let mut buffer = vec![0; CHUNK];
+        let mut reply = Vec::new();
+        // Nobody knows how long a compile takes, but what has begun to arrive must keep coming.
+        let mut pace: Option<Pace> = None;
         loop {
+            let reading = self.tls.read(&mut buffer);
+            let read = match &pace {
+                Some(pace) => pace.keep(reading).await,
+                None => reading.await.map_err(Interrupted::Failed),
+            };
             match read {
-                Ok(0) => return Ok(reply),
-                Ok(count) => reply.extend_from_slice(&buffer[..count]),
+                Ok(0) => return Ok(hearing.end(reply)),
+                Ok(count) => reply.extend(hearing.pass(&buffer[..count])?),
                 // Servers may just close; whether the package is whole shows when it is unpacked.
                 Err(Interrupted::Failed(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Ok(reply);
+                    return Ok(hearing.end(reply));
                 }
                 Err(Interrupted::Failed(error)) => return Err(broken(error)),
                 Err(Interrupted::Late(late)) => return Err(late.into()),
@@ -224,7 +255,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
             if reply.len() as u64 > max_reply {
                 return Err(ExchangeError::ReplyTooLong { limit: max_reply });
             }
-            read = pace.keep(self.tls.read(&mut buffer)).await;
+            pace = match reply.is_empty() && !hearing.is_within() {
+                true => None,
+                false => {
+                    let begun = || Pace::new(Step::Send, idle, whole, Instant::now());
+                    Some(pace.unwrap_or_else(begun))
+                }
+            };
         }
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod client;
 mod deadlines;
+mod hearing;
 mod provider;
 pub mod server;
 mod trust;

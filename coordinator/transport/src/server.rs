@@ -32,6 +32,8 @@ pub struct ServerStream<S> {
     accepted: Instant,
     /// How much arrived behind the request.
     surplus: usize,
+    /// What is still to be sent of lines that the client was begun to be told.
+    unsent: Vec<u8>,
 }
 
 /// What a client sent.
@@ -144,6 +146,7 @@ impl Acceptor {
                 deadlines: *deadlines,
                 accepted,
                 surplus: 0,
+                unsent: Vec::new(),
             }),
             Ok(Err((error, stream))) => {
                 drain(stream, AFTER_FAILED_HANDSHAKE).await;
@@ -206,12 +209,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
     /// up to a bound: a client that goes on talking is not waiting for an answer. Can be dropped and
     /// called again.
     pub async fn gone(&mut self) {
-        let mut buffer = [0; WORD];
-        while self.surplus < MAX_SURPLUS {
-            match self.tls.read(&mut buffer).await {
-                Ok(count @ 1..) => self.surplus += count,
-                Ok(0) | Err(_) => return,
-            }
+        silence(&mut self.tls, &mut self.surplus).await;
+    }
+
+    /// The same, and meanwhile sends what `next` gives in front of the reply. It is asked again only when the client
+    /// has taken what it was sent, so a client that reads nothing costs one of these pieces, and nobody
+    /// waits for it.
+    pub async fn gone_while_told<F>(&mut self, next: impl FnMut() -> F)
+    where
+        F: Future<Output = Vec<u8>>,
+    {
+        let (mut reader, mut writer) = tokio::io::split(&mut self.tls);
+        tokio::select! {
+            () = silence(&mut reader, &mut self.surplus) => {}
+            () = tell(&mut writer, &mut self.unsent, next) => {}
         }
     }
 
@@ -223,6 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
     pub async fn reply(mut self, package: &[u8]) -> Result<(), TransportError> {
         let Deadlines { write, whole, .. } = self.deadlines;
         let pace = Pace::new(Step::Receive, write, whole, Instant::now());
+        pace.keep(self.tls.write_all(&self.unsent)).await?;
         for chunk in package.chunks(CHUNK) {
             pace.keep(self.tls.write_all(chunk)).await?;
         }
@@ -248,6 +260,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerStream<S> {
         )
         .await;
         Ok(())
+    }
+}
+
+/// Reads until the client ends its stream, or has sent more than it may.
+async fn silence(stream: &mut (impl AsyncRead + Unpin), surplus: &mut usize) {
+    let mut buffer = [0; WORD];
+    while *surplus < MAX_SURPLUS {
+        match stream.read(&mut buffer).await {
+            Ok(count @ 1..) => *surplus += count,
+            Ok(0) | Err(_) => return,
+        }
+    }
+}
+
+/// Sends piece after piece until the connection breaks. It can be dropped anywhere: what the connection has not taken
+/// is in `unsent`.
+async fn tell<F>(
+    stream: &mut (impl AsyncWrite + Unpin),
+    unsent: &mut Vec<u8>,
+    mut next: impl FnMut() -> F,
+) where
+    F: Future<Output = Vec<u8>>,
+{
+    loop {
+        while !unsent.is_empty() {
+            match stream.write(unsent).await {
+                Ok(count @ 1..) => drop(unsent.drain(..count)),
+                Ok(0) | Err(_) => return,
+            }
+        }
+        if stream.flush().await.is_err() {
+            return;
+        }
+        *unsent = next().await;
     }
 }
 

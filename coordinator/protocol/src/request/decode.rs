@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::keys::MachineOwnerKeys;
 use super::sysinfo::{SysInfo, SysInfoError};
-use super::{DIRECTORIES, InvalidRequest, MAX_ARGUMENTS, MAX_TARGETS, ORIGIN, Parts, Request};
+use super::{
+    DIRECTORIES, InvalidRequest, MAX_ARGUMENTS, MAX_TARGETS, ORIGIN, PROGRESS, Parts, Request,
+};
 use crate::archive::{self, ArchiveError, ArchiveLimits, Entry, Kind};
 use crate::frame::FrameError;
 use crate::job::InputFile;
@@ -183,13 +185,17 @@ impl Members {
             files: self.files,
             locale: locale.variables,
             machine_owner_keys,
-            wants_origin: self
-                .wants
-                .split(|byte| *byte == b'\n')
-                .any(|want| want == ORIGIN),
+            wants_origin: has_line(&self.wants, ORIGIN),
+            wants_progress: has_line(&self.wants, PROGRESS),
             notices: [locale.notices, key_notices].concat(),
         })
     }
+}
+
+fn has_line(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .any(|line| line == wanted)
 }
 
 /// One pattern a line.

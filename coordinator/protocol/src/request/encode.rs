@@ -1,6 +1,6 @@
 //! From a request to a package, member by member as stock clients write it.
 
-use super::{ORIGIN, Request};
+use super::{ORIGIN, PROGRESS, Request};
 use crate::archive::{Compression, Writer};
 use crate::locale;
 
@@ -31,8 +31,17 @@ pub(super) fn encode(request: &Request) -> Vec<u8> {
     if let Some(keys) = request.machine_owner_keys.encode() {
         writer.file(b"mok_fingerprints", &keys);
     }
-    if request.wants_origin {
-        writer.file(b"wants", ORIGIN);
+    let wants = [
+        (request.wants_origin, ORIGIN),
+        (request.wants_progress, PROGRESS),
+    ];
+    let wants: Vec<_> = wants
+        .iter()
+        .filter(|want| want.0)
+        .map(|want| want.1)
+        .collect();
+    if !wants.is_empty() {
+        writer.file(b"wants", &wants.join(&b'\n'));
     }
     writer.finish()
 }

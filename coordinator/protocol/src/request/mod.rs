@@ -46,8 +46,9 @@ pub const MAX_TARGETS: usize = 64;
 /// our own servers read. No kernel is called so: any other server refuses before it compiles anything.
 pub const SEVERAL: &str = "several-targets";
 
-/// A line of the `wants` member, in which a client asks for what stock servers do not have.
+/// Lines of the `wants` member, in which a client asks for what stock servers do not have.
 const ORIGIN: &[u8] = b"store";
+const PROGRESS: &[u8] = b"progress";
 
 /// A well-formed request. Dereferences to its [`Parts`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,9 @@ pub struct Parts {
     /// Whether the client wants to know where its result is from. Stock clients never do, and stock
     /// servers do not look at it.
     pub wants_origin: bool,
+    /// Whether the client wants to be told, before its reply, where its request stands:
+    /// [`crate::notice`]. The same holds.
+    pub wants_progress: bool,
     /// What was tolerated while decoding: sentences for the client's stderr. Not sent.
     pub notices: Vec<String>,
 }
@@ -175,6 +179,7 @@ impl Parts {
             locale: Vec::new(),
             machine_owner_keys: MachineOwnerKeys::NotAsked,
             wants_origin: false,
+            wants_progress: false,
             notices: Vec::new(),
         }
     }

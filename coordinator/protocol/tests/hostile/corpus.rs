@@ -36,6 +36,7 @@ fn targets() -> Vec<Target> {
             fuzzing::several,
             both(several::accepted(), several::refused()),
         ),
+        ("notices", fuzzing::notices, bytes(words::notices())),
         ("options", fuzzing::options, bytes(words::options())),
         (
             "announcement",

@@ -52,6 +52,36 @@ pub(crate) fn announcements() -> Vec<Seed<()>> {
     ]
 }
 
+pub(crate) fn notices() -> Vec<Seed<()>> {
+    vec![
+        (
+            "three-and-a-reply",
+            b"\x07notice: queued 3 7 12\nnotice: running\nnotice: ended 1 2 6.1.0-9 x86_64 ok\nPK\x03\x04"
+                .to_vec(),
+            (),
+        ),
+        ("no-notice", b"\xffPK\x03\x04notice: running\n".to_vec(), ()),
+        ("half-a-lead", b"\0notic".to_vec(), ()),
+        ("unknown-words", b"\xffnotice: paused 7\nPK".to_vec(), ()),
+        (
+            "control-characters",
+            b"\xffnotice: ended 1 2 \x1b[2J x86_64 ok\nPK".to_vec(),
+            (),
+        ),
+        (
+            "behind-the-last",
+            b"\xffnotice: queued 8 7 0\nnotice: ended 3 2 6.1 x86_64 ok\nPK".to_vec(),
+            (),
+        ),
+        ("endless-line", [&b"\xffnotice: "[..], &[b'9'; 300]].concat(), ()),
+        (
+            "endless-lines",
+            [&b"\x0f"[..], &b"notice: running\n".repeat(20)].concat(),
+            (),
+        ),
+    ]
+}
+
 pub(crate) fn frames() -> Vec<Seed<()>> {
     vec![
         ("probe", b"\xff\0\0\0\0".to_vec(), ()),

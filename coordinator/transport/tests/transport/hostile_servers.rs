@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
+use stap_protocol::notice::{MAX_NOTICE, MAX_NOTICES, Notice, NoticeError};
 use stap_transport::client::{self, ClientStream, ConnectError, ExchangeError};
 use stap_transport::{Deadlines, Late, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -170,6 +171,111 @@ async fn a_server_that_does_not_take_the_request_is_left() {
     let expected = Late {
         step: Step::Receive,
         limit: DEADLINES.write,
+    };
+    assert!(
+        matches!(error, ExchangeError::Late(late) if late == expected),
+        "{error:?}"
+    );
+}
+
+/// What our client makes of a server that sends `stream` in front of its reply.
+async fn told(stream: &[u8]) -> (Result<Vec<u8>, ExchangeError>, Vec<Notice>) {
+    let (client, mut server) = connected().await;
+    let mut heard = Vec::new();
+    let serving = async {
+        // A client that has heard enough closes the connection.
+        if server.write_all(stream).await.is_ok() {
+            server.shutdown().await.unwrap_or_default();
+        }
+    };
+    let hearing = client.exchange_hearing(b"request", MAX_REPLY, |notice| heard.push(notice));
+    let (reply, ()) = tokio::join!(hearing, serving);
+    (reply, heard)
+}
+
+#[tokio::test]
+async fn notices_are_heard_and_the_reply_is_none_of_them() {
+    let (reply, heard) = told(b"notice: running\nnotice: later\nPK and the rest").await;
+    assert_eq!(reply.unwrap(), b"PK and the rest");
+    assert_eq!(heard, [Notice::Running]);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_no_notices_takes_none_out_of_its_reply() {
+    let (client, mut server) = connected().await;
+    server.write_all(b"notice: running\nPK").await.unwrap();
+    server.shutdown().await.unwrap();
+    let reply = client.exchange(b"request", MAX_REPLY).await.unwrap();
+    assert_eq!(reply, b"notice: running\nPK");
+}
+
+#[tokio::test]
+async fn a_reply_that_ends_where_a_notice_begins_arrives() {
+    for reply in [&b""[..], b"not", b"notice: "] {
+        assert_eq!(told(reply).await.0.unwrap(), reply);
+    }
+}
+
+#[tokio::test]
+async fn a_notice_without_end_is_cut_off() {
+    let line = [&b"notice: "[..], &[b'x'; MAX_NOTICE]].concat();
+    let error = told(&line).await.0.unwrap_err();
+    assert!(
+        matches!(error, ExchangeError::Notice(NoticeError::TooLong)),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_notices_is_cut_off() {
+    let (reply, heard) = told(&b"notice: running\n".repeat(1000)).await;
+    let error = reply.unwrap_err();
+    assert!(
+        matches!(error, ExchangeError::Notice(NoticeError::TooMany(128))),
+        "{error:?}"
+    );
+    assert_eq!(heard.len(), 128);
+}
+
+#[tokio::test(start_paused = true)]
+async fn notices_without_end_are_not_heard_for_ever() {
+    let (client, mut server) = connected().await;
+    let talking = async {
+        while server.write_all(b"notice: running\n").await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let (mut heard, started) = (0, Instant::now());
+    let hearing = client.exchange_hearing(b"request", MAX_REPLY, |_| heard += 1);
+    let error = tokio::select! {
+        reply = hearing => reply.unwrap_err(),
+        () = talking => panic!("the client left without a word"),
+    };
+    assert!(
+        matches!(
+            error,
+            ExchangeError::Notice(NoticeError::TooMany(MAX_NOTICES))
+        ),
+        "{error:?}"
+    );
+    assert_eq!(heard, MAX_NOTICES);
+    assert!(started.elapsed() < Duration::from_secs(5 * 3600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_that_stops_halfway_is_late_and_silence_between_two_is_not() {
+    let (client, mut server) = connected().await;
+    let talking = async {
+        server.write_all(b"notice: running\n").await.unwrap();
+        sleep(100 * DEADLINES.whole).await;
+        server.write_all(b"notice: runn").await.unwrap();
+    };
+    let hearing = client.exchange_hearing(b"request", MAX_REPLY, drop);
+    let (reply, ()) = tokio::join!(hearing, talking);
+    let error = reply.unwrap_err();
+    let expected = Late {
+        step: Step::Send,
+        limit: DEADLINES.read,
     };
     assert!(
         matches!(error, ExchangeError::Late(late) if late == expected),

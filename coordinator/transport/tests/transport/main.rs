@@ -4,4 +4,5 @@
 mod exchange;
 mod hostile_clients;
 mod hostile_servers;
+mod notices;
 mod support;
