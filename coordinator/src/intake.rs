@@ -98,10 +98,11 @@ pub fn accept(
         locale,
         machine_owner_keys,
         wants_origin,
-        wants_progress: _,
         notices,
+        // The session has looked at these.
         target: _,
         targets: _,
+        wants_progress: _,
     } = request.into_parts();
     let bounds = policy.request();
     at_most("arguments", arguments.len(), bounds.arguments.get(), policy)?;

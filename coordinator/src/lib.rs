@@ -26,6 +26,7 @@ pub mod module;
 pub mod options;
 mod page;
 pub mod peer;
+pub mod progress;
 pub mod readiness;
 pub mod refusal;
 pub mod reply;

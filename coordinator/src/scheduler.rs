@@ -8,6 +8,7 @@
 //!
 //! A job starts when there is a slot for it and, beside others, memory for all of them: as much as jobs took so far.
 
+mod place;
 mod queue;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use stap_protocol::job::{Job, Report, Usage};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -25,6 +27,8 @@ use crate::executor::{Executor, NotReady};
 use crate::headroom::Headroom;
 use crate::peer::Peer;
 
+pub(crate) use place::followed;
+pub use place::{Place, Standing};
 use queue::Queue;
 
 /// Takes jobs in.
@@ -76,9 +80,16 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Ticket {
     report: oneshot::Receiver<Report>,
+    standings: watch::Receiver<Standing>,
 }
 
 impl Ticket {
+    /// What becomes of the job until it ends. The place of one that waits is looked up once a second.
+    #[must_use]
+    pub fn standings(&self) -> watch::Receiver<Standing> {
+        self.standings.clone()
+    }
+
     /// Waits for the end of the job.
     ///
     /// # Errors
@@ -112,6 +123,7 @@ impl Scheduler {
             appetite: FIRST_APPETITE,
             is_short: false,
             outlook,
+            next_look: Instant::now(),
         };
         (
             Self {
@@ -164,6 +176,7 @@ struct Submission {
 struct Waiting {
     job: Job,
     done: oneshot::Sender<Report>,
+    standing: watch::Sender<Standing>,
 }
 
 struct Desk<E: Executor> {
@@ -182,6 +195,8 @@ struct Desk<E: Executor> {
     /// Whether jobs wait for memory, so that it is said once.
     is_short: bool,
     outlook: watch::Sender<Duration>,
+    /// When those that wait are told their places again.
+    next_look: Instant,
 }
 
 impl<E: Executor> Desk<E> {
@@ -203,6 +218,7 @@ impl<E: Executor> Desk<E> {
                 },
                 // Others may give memory back at any time, and nobody says so.
                 () = tokio::time::sleep(SOON), if !has_room => {}
+                () = tokio::time::sleep_until(self.next_look), if !self.queue.is_empty() => self.tell_places(),
             }
         }
     }
@@ -216,9 +232,17 @@ impl<E: Executor> Desk<E> {
         self.forget_cancelled();
         let answer = self.admit(peer).map(|()| {
             let (done, report) = oneshot::channel();
-            self.queue.push(peer, Waiting { job, done });
+            let (standing, standings) = watch::channel(Standing::Taken);
+            self.queue.push(
+                peer,
+                Waiting {
+                    job,
+                    done,
+                    standing,
+                },
+            );
             *self.jobs.entry(peer).or_default() += 1;
-            Ticket { report }
+            Ticket { report, standings }
         });
         self.look_out();
         if accepted.send(answer).is_err() {
@@ -285,6 +309,19 @@ impl<E: Executor> Desk<E> {
         self.outlook.send_replace(self.turn_time());
     }
 
+    /// Tells each job that waits its place, and when its turn is.
+    fn tell_places(&mut self) {
+        self.next_look = Instant::now() + SOON;
+        self.forget_cancelled();
+        // Where memory is short, no more jobs run than do now.
+        let slots = match self.is_short {
+            true => self.running.len(),
+            false => self.bounds.slots.get(),
+        };
+        let standings = self.queue.in_order().into_iter().map(|job| &job.standing);
+        place::tell(standings, self.typical, slots);
+    }
+
     fn forget_cancelled(&mut self) {
         for peer in self.queue.retain(|waiting| !waiting.done.is_closed()) {
             self.release(peer);
@@ -293,9 +330,15 @@ impl<E: Executor> Desk<E> {
 
     fn dispatch(&mut self, slot: E::Slot) {
         self.forget_cancelled();
-        let Some((peer, Waiting { job, mut done })) = self.queue.pop() else {
+        let Some((peer, waiting)) = self.queue.pop() else {
             return;
         };
+        let Waiting {
+            job,
+            mut done,
+            standing,
+        } = waiting;
+        standing.send_replace(Standing::Running);
         let executor = Arc::clone(&self.executor);
         let span = tracing::info_span!("request", id = %job.request);
         let task = async move {

@@ -28,7 +28,7 @@ use crate::catalogue::Catalogue;
 use crate::door::{DoorLog, Event, Visitor};
 use crate::intake::{Accepted, Client, accept, meant};
 use crate::memory::{Holding, Memory};
-use crate::peer::Peer;
+use crate::progress::Progress;
 use crate::refusal::Refusal;
 use crate::reply::compose;
 use crate::request_id::{RequestId, RequestIds};
@@ -98,6 +98,7 @@ impl Sessions {
             },
             id: self.ids.next(),
             seat,
+            progress: Progress::new(),
         };
         let acceptor = self.acceptor.borrow().clone();
         let stream = tokio::select! {
@@ -132,7 +133,7 @@ impl Sessions {
                             Outgoing::One(self.refuse(&refusal, client, client.id))
                         })
                     }
-                    () = stream.gone() => {
+                    () = stream.gone_while_told(|| client.progress.next()) => {
                         let reason = "the client left before its answer; its job is cancelled";
                         return self.note(client, Event::Left, &reason);
                     }
@@ -187,6 +188,9 @@ impl Sessions {
         let request = self.unpack(package, seat).await?;
         room.set(size(&request))
             .map_err(|full| self.busy(full.to_string()))?;
+        if request.wants_progress {
+            client.progress.is_wanted();
+        }
         let keys = self.keys_for(&request).await?;
         if !request.targets.is_empty() {
             let replies = self.several(&request, &keys, client, room).await;
@@ -220,7 +224,7 @@ impl Sessions {
         let has_lines = self.door.tell(peer, Event::Served, || {
             tracing::info!(address = %visitor, %target, arguments = job.arguments.len(), files = job.files.len(), "request accepted");
         });
-        let Found { mut report, origin } = self.run(peer, job).await?;
+        let Found { mut report, origin } = self.run(job, id, connected).await?;
         if has_lines {
             note_end(&report, &origin);
         }
@@ -268,9 +272,11 @@ impl Sessions {
             .map_err(Refusal::from)
     }
 
-    async fn run(&self, peer: Peer, job: Job) -> Result<Found, Refusal> {
+    async fn run(&self, job: Job, id: RequestId, client: &Connected) -> Result<Found, Refusal> {
+        let peer = client.seat.peer();
+        let tell = |standing| client.progress.standing(id, standing);
         tokio::select! {
-            found = self.results.find(peer, job) => found.map_err(|refusal| no_room(refusal, peer)),
+            found = self.results.find(peer, job, tell) => found.map_err(|refusal| no_room(refusal, peer)),
             () = self.stop.cancelled() => Err(Refusal::Stopping),
         }
     }
@@ -324,6 +330,7 @@ struct Connected {
     visitor: Visitor,
     id: RequestId,
     seat: Seat,
+    progress: Progress,
 }
 
 /// What a client is sent.

@@ -12,7 +12,7 @@ use stap_store::Key;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::scheduler::Refusal;
+use crate::scheduler::{Refusal, Standing, followed};
 
 /// All flights.
 #[derive(Debug, Default)]
@@ -33,6 +33,7 @@ struct Flying {
     /// Whoever has one of these keeps it in the air.
     seats: Weak<DropGuard>,
     landing: watch::Receiver<Option<Landing>>,
+    standings: watch::Receiver<Standing>,
 }
 
 /// How a flight ended.
@@ -46,11 +47,12 @@ pub(super) enum Landing {
     Refused(Refusal),
 }
 
-/// Where a flight tells how it ended.
+/// Where a flight tells how it ended, and until then what becomes of its job.
 #[derive(Debug)]
 pub(super) struct Runway {
     number: u64,
     landing: watch::Sender<Option<Landing>>,
+    pub(super) standing: watch::Sender<Standing>,
 }
 
 /// A place in a flight.
@@ -60,6 +62,7 @@ pub(super) struct Seat {
     pub(super) is_first: bool,
     _held: Arc<DropGuard>,
     landing: watch::Receiver<Option<Landing>>,
+    standings: watch::Receiver<Standing>,
 }
 
 impl Flights {
@@ -77,15 +80,18 @@ impl Flights {
                 is_first: false,
                 _held: held,
                 landing: flying.landing.clone(),
+                standings: flying.standings.clone(),
             });
         }
         table.last += 1;
         let number = table.last;
         let (sender, landing) = watch::channel(None);
+        let (standing, standings) = watch::channel(Standing::Taken);
         let cancelled = CancellationToken::new();
         let runway = Runway {
             number,
             landing: sender,
+            standing,
         };
         begin(runway, cancelled.clone())?;
         let held = Arc::new(cancelled.drop_guard());
@@ -93,12 +99,14 @@ impl Flights {
             number,
             seats: Arc::downgrade(&held),
             landing: landing.clone(),
+            standings: standings.clone(),
         };
         table.flying.insert(key, flying);
         Some(Seat {
             is_first: true,
             _held: held,
             landing,
+            standings,
         })
     }
 
@@ -128,13 +136,53 @@ impl Flights {
 }
 
 impl Seat {
-    /// Waits for the end of the flight.
-    pub(super) async fn landing(mut self) -> Landing {
-        let landed = self.landing.wait_for(Option::is_some).await;
-        match landed.as_deref() {
-            Ok(Some(landing)) => landing.clone(),
+    /// Waits for the end of the flight, and passes on what becomes of its job until then.
+    pub(super) async fn landing(mut self, tell: impl Fn(Standing)) -> Landing {
+        let landed = async {
+            let landed = self.landing.wait_for(Option::is_some).await;
+            landed.ok().and_then(|landing| landing.clone())
+        };
+        followed(landed, self.standings, tell)
+            .await
             // The server stops, and its tasks are dropped.
-            _ => Landing::Refused(Refusal::Stopped),
-        }
+            .unwrap_or(Landing::Refused(Refusal::Stopped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use stap_protocol::target::TargetIdentity;
+    use stap_store::Tenant;
+
+    use super::super::tests::job;
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_comes_later_hears_where_the_job_stands_too() {
+        let flights = Flights::default();
+        let identity = TargetIdentity([7; 32]);
+        let key = Key::of(&job("a", "x"), &identity, Tenant::Everybody);
+        let mut begun = None;
+        let begin = |runway, _cancelled| {
+            begun = Some(runway);
+            Some(())
+        };
+        let first = flights.board(key, begin).unwrap();
+        let runway = begun.unwrap();
+        runway.standing.send_replace(Standing::Running);
+        let second = flights.board(key, |_, _| panic!("it flies")).unwrap();
+        let (tell, heard) = channel();
+        let waiting = second.landing(move |standing| tell.send(standing).unwrap());
+        let landing = async {
+            while heard.try_recv() != Ok(Standing::Running) {
+                tokio::task::yield_now().await;
+            }
+            flights.land(key, &runway, Landing::Refused(Refusal::Stopped));
+        };
+        let (landed, ()) = tokio::join!(waiting, landing);
+        assert!(matches!(landed, Landing::Refused(Refusal::Stopped)));
+        drop(first);
     }
 }

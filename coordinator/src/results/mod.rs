@@ -27,7 +27,7 @@ use tracing::Instrument as _;
 
 use crate::module::{Verdict, judge};
 use crate::peer::Peer;
-use crate::scheduler::{Refusal, Scheduler};
+use crate::scheduler::{Refusal, Scheduler, Standing, followed};
 use crate::worker::Witness;
 
 use self::failures::Failures;
@@ -131,14 +131,19 @@ impl Results {
     }
 
     /// Finds the result of a job that may be run, or has it run. Dropping the wait gives up the job
-    /// unless somebody else waits for it, too.
+    /// unless somebody else waits for it, too. What becomes of a job that has to be run goes to `tell`.
     ///
     /// # Errors
     /// When there is no room for the job.
-    pub async fn find(&self, peer: Peer, job: Job) -> Result<Found, Refusal> {
+    pub async fn find(
+        &self,
+        peer: Peer,
+        job: Job,
+        tell: impl Fn(Standing),
+    ) -> Result<Found, Refusal> {
         let (key, identity) = match self.key(peer, &job).await {
             Ok(found) => found,
-            Err(reason) => return self.run_alone(peer, job, reason).await,
+            Err(reason) => return self.run_alone(peer, job, reason, tell).await,
         };
         let mut job = Some(job);
         let mut has_seen_a_fault = false;
@@ -156,7 +161,7 @@ impl Results {
             });
             let Some(seat) = seat else { break };
             let is_first = seat.is_first;
-            match seat.landing().await {
+            match seat.landing(&tell).await {
                 // What is wrong with the server or its worker is no answer for those who only waited.
                 Landing::Flown(report) if !is_first && is_ours(&report) && !has_seen_a_fault => {
                     has_seen_a_fault = true;
@@ -178,14 +183,20 @@ impl Results {
         match job {
             Some(job) => {
                 let reason = "jobs like it failed to be run".to_owned();
-                self.run_alone(peer, job, reason).await
+                self.run_alone(peer, job, reason, tell).await
             }
             None => Err(Refusal::Stopped),
         }
     }
 
-    async fn run_alone(&self, peer: Peer, job: Job, reason: String) -> Result<Found, Refusal> {
-        let report = self.0.scheduler.submit(peer, job).await?.report().await?;
+    async fn run_alone(
+        &self,
+        peer: Peer,
+        job: Job,
+        reason: String,
+        tell: impl Fn(Standing),
+    ) -> Result<Found, Refusal> {
+        let report = self.0.run(peer, job, tell).await?;
         Ok(Found {
             report,
             origin: Origin::Off(reason),
@@ -230,19 +241,28 @@ impl Inner {
         cancelled: CancellationToken,
     ) {
         let landed = tokio::select! {
-            landed = self.found_or_flown(&plan, peer, job) => landed,
+            landed = self.found_or_flown(&plan, peer, job, &landing) => landed,
             // Nobody waits any more; dropping the job's ticket cancels it.
             () = cancelled.cancelled() => Landing::Refused(Refusal::Stopped),
         };
         self.flights.land(plan.key, &landing, landed);
     }
 
-    async fn found_or_flown(&self, plan: &Plan, peer: Peer, job: Job) -> Landing {
+    /// Has the scheduler run a job to its end.
+    async fn run(&self, peer: Peer, job: Job, tell: impl Fn(Standing)) -> Result<Report, Refusal> {
+        let ticket = self.scheduler.submit(peer, job).await?;
+        let standings = ticket.standings();
+        followed(ticket.report(), standings, tell).await
+    }
+
+    async fn found_or_flown(&self, plan: &Plan, peer: Peer, job: Job, runway: &Runway) -> Landing {
         if let Some(report) = self.kept(plan.key).await {
             return Landing::Kept(Arc::new(report));
         }
-        let ran = async { self.scheduler.submit(peer, job).await?.report().await };
-        let report = match ran.await {
+        let tell = |standing| {
+            runway.standing.send_replace(standing);
+        };
+        let report = match self.run(peer, job, tell).await {
             Ok(report) => Arc::new(report),
             Err(refusal) => return Landing::Refused(refusal),
         };

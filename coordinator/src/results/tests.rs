@@ -69,7 +69,7 @@ fn report(outcome: Outcome, request: &str) -> Report {
 const GOOD: Outcome = Outcome::Exited { code: 0 };
 const BAD: Outcome = Outcome::Exited { code: 1 };
 
-fn job(request: &str, script: &str) -> Job {
+pub(super) fn job(request: &str, script: &str) -> Job {
     Job {
         request: request.to_owned(),
         target: TargetName {
@@ -165,7 +165,7 @@ impl Play {
 
     fn ask(&self, from: u8, job: Job) -> JoinHandle<Result<Found, Refusal>> {
         let results = self.results.clone();
-        TaskTracker::new().spawn(async move { results.find(peer(from), job).await })
+        TaskTracker::new().spawn(async move { results.find(peer(from), job, drop).await })
     }
 
     /// Asks, and lets the job end if one is started.

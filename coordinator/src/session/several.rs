@@ -9,9 +9,11 @@ use std::collections::VecDeque;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use stap_protocol::notice::Notice;
 use stap_protocol::reply::{MAX_SEVERAL_BYTES, OfTarget, Replies, Reply};
 use stap_protocol::request::{Request, SysInfo};
 use stap_protocol::signing::messages::Keys;
+use stap_protocol::target::TargetName;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, info_span};
 
@@ -20,6 +22,7 @@ use super::{Built, Connected, Sessions};
 use crate::catalogue::{Chosen, NothingFits};
 use crate::intake::{at_most, unknown};
 use crate::memory::Holding;
+use crate::progress::narrow;
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
 
@@ -85,6 +88,7 @@ impl Sessions {
             let reply = match outcome {
                 // There is room for fewer jobs than there are slots: the user has other requests.
                 Err(Refusal::Busy { .. }) if !running.is_empty() => {
+                    client.progress.ended(id, None);
                     lanes = running.len();
                     waiting.push_front(at);
                     continue;
@@ -92,11 +96,14 @@ impl Sessions {
                 Ok(built) => ledger.enter(built, self).unwrap_or_else(refused),
                 Err(refusal) => refused(refusal),
             };
+            let is_good = reply.rc == 0;
             ledger.replies[at] = Some(OfTarget {
                 target: chosen[at].name().clone(),
                 took: Some(began.elapsed()),
                 reply,
             });
+            let end = ledger.end_of(chosen[at].name(), is_good);
+            client.progress.ended(id, Some(end));
         }
         let each = ledger.replies.into_iter().flatten().collect();
         Replies::new(each).map_err(|invalid| Refusal::Package(invalid.to_string()))
@@ -165,6 +172,16 @@ impl<'a> Ledger<'a> {
             bytes: 0,
             held,
             room,
+        }
+    }
+
+    /// What is told of a target whose reply has just been entered.
+    fn end_of(&self, target: &TargetName, is_good: bool) -> Notice {
+        Notice::Ended {
+            done: narrow(self.replies.iter().flatten().count()),
+            targets: narrow(self.replies.len()),
+            target: target.clone(),
+            is_good,
         }
     }
 

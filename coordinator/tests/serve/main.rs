@@ -13,9 +13,9 @@ mod database;
 mod forge;
 mod refusals;
 mod server;
-
 mod several;
 mod signing;
 mod stand_in;
 mod stopping;
+mod waiting;
 mod work;

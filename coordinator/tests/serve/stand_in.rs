@@ -24,6 +24,8 @@ pub(crate) const LIMIT: &str = "limit";
 pub(crate) const MODULE: &str = "module";
 /// Begins a script that names the release for which it hits a limit; it is hello for others.
 pub(crate) const LIMIT_ON: &str = "limit-on";
+/// Begins a script that names the architecture for which it runs until it is cancelled; it is hello for others.
+pub(crate) const WAIT_ON: &str = "wait-on";
 /// Takes the worker down.
 pub(crate) const CRASH: &str = "crash";
 
@@ -87,6 +89,7 @@ fn run(socket: &mut UnixStream, id: JobId, job: &Job) -> io::Result<()> {
     ));
     match std::str::from_utf8(script).unwrap_or_default() {
         WAIT => Ok(()),
+        script if waits_on(script, job) => Ok(()),
         script if script.starts_with(MODULE) => {
             let mut words = script.split(' ').skip(1);
             let privilege = words.next().unwrap().parse().unwrap();
@@ -114,6 +117,10 @@ fn run(socket: &mut UnixStream, id: JobId, job: &Job) -> io::Result<()> {
 fn hits_on(script: &str, job: &Job) -> bool {
     let release = script.strip_prefix(LIMIT_ON).map(str::trim);
     release == Some(job.target.release.as_str())
+}
+
+fn waits_on(script: &str, job: &Job) -> bool {
+    script.strip_prefix(WAIT_ON).map(str::trim) == Some(job.target.arch.as_str())
 }
 
 fn limit() -> Outcome {

@@ -1,0 +1,154 @@
+//! What a client that waits is told.
+
+use std::cell::RefCell;
+
+use stap_protocol::notice::Notice;
+use stap_protocol::reply::{Answer, Replies, Reply, ReplyLimits};
+use stap_protocol::request::{Parts, Request};
+
+use crate::client::{connected, request, talk};
+use crate::server::{Server, logged};
+use crate::stand_in::{HELLO, THREE, WAIT, WAIT_ON};
+
+/// A request of a client of ours whose user looks on.
+fn curious(request: Request) -> Vec<u8> {
+    let parts = Parts {
+        wants_progress: true,
+        ..request.into_parts()
+    };
+    Request::new(parts).unwrap().encode()
+}
+
+fn script(text: &str) -> Request {
+    request(&["-p4", &format!("-e{text}")])
+}
+
+/// Sends a package, and gives what comes before the reply to `hear`.
+async fn hearing(server: &Server, package: &[u8], hear: impl FnMut(Notice)) -> Vec<u8> {
+    let stream = connected(server).await;
+    let answer = stream.exchange_hearing(package, 64 << 20, hear).await;
+    answer.unwrap()
+}
+
+/// Holds the only slot until it is dropped.
+async fn hold_the_slot(server: &Server) {
+    let package = script(WAIT).encode();
+    let stream = connected(server).await;
+    let answer = stream.exchange(&package, 1 << 20).await;
+    panic!("a job that waits was answered: {answer:?}");
+}
+
+#[test]
+fn whoever_asks_is_told_his_place_and_that_his_job_runs() {
+    let server = Server::start(&["--max-threads=1"]);
+    let heard = RefCell::new(Vec::new());
+    talk(async {
+        let is_heard = tokio::sync::Notify::new();
+        let hear = |notice| {
+            heard.borrow_mut().push(notice);
+            is_heard.notify_one();
+        };
+        let package = curious(script(WAIT));
+        let mut first = Box::pin(hold_the_slot(&server));
+        tokio::select! {
+            () = &mut first => {}
+            () = logged(&server, "runs job 1") => {}
+        }
+        let mut second = Box::pin(hearing(&server, &package, hear));
+        tokio::select! {
+            () = first => {}
+            _ = &mut second => panic!("there is no slot for the second"),
+            () = is_heard.notified() => {}
+        }
+        tokio::select! {
+            _ = second => panic!("a job that waits was answered"),
+            () = is_heard.notified() => {}
+        }
+    });
+    let [
+        Notice::Queued {
+            position: 1,
+            waiting: 1,
+            seconds,
+        },
+        Notice::Running,
+    ] = heard.borrow()[..]
+    else {
+        panic!("{heard:?}");
+    };
+    assert!(seconds >= 1, "no compile takes no time");
+}
+
+/// A stock client would take a notice for a broken package.
+#[test]
+fn whoever_does_not_ask_gets_not_one_byte_more_however_long_he_waits() {
+    let server = Server::start(&["--max-threads=1"]);
+    let answer = talk(async {
+        let is_heard = tokio::sync::Notify::new();
+        let mut first = Box::pin(hold_the_slot(&server));
+        tokio::select! {
+            () = &mut first => {}
+            () = logged(&server, "runs job 1") => {}
+        }
+        let package = script(HELLO).encode();
+        let stream = connected(&server).await;
+        let mut second = Box::pin(stream.exchange(&package, 1 << 20));
+        // By the time that somebody who came later has been told so, the second could have been told, too.
+        let behind = curious(script("hello 3"));
+        let third = hearing(&server, &behind, |notice| {
+            if matches!(notice, Notice::Queued { position: 2, .. }) {
+                is_heard.notify_one();
+            }
+        });
+        tokio::select! {
+            () = &mut first => {}
+            _ = third => panic!("there is no slot for the third"),
+            _ = &mut second => panic!("there is no slot for the second"),
+            () = is_heard.notified() => {}
+        }
+        drop(first);
+        second.await.unwrap()
+    });
+    assert!(answer.starts_with(b"PK"), "{:?}", &answer[..16]);
+    let reply = Reply::decode(&answer, &ReplyLimits::default()).unwrap();
+    assert_eq!((reply.rc, reply.origin), (0, None));
+}
+
+#[test]
+fn of_several_targets_each_end_is_told() {
+    let server = Server::start(&["-r", THREE, "--max-threads=3"]);
+    let patterns = ["5.4:x86_64", "*:*"]
+        .map(|pattern| pattern.parse().unwrap())
+        .to_vec();
+    let script = format!("-e{WAIT_ON} arm64");
+    let arguments = vec![b"-p4".to_vec(), script.into_bytes()];
+    let request = Request::new(Parts::for_several(patterns, arguments)).unwrap();
+    let package = curious(request);
+    let mut heard = Vec::new();
+    talk(async {
+        let all = tokio::sync::Notify::new();
+        let hear = |notice: Notice| {
+            if matches!(notice, Notice::Ended { done: 3, .. }) {
+                all.notify_one();
+            }
+            heard.push(notice.to_string());
+        };
+        tokio::select! {
+            answer = hearing(&server, &package, hear) => {
+                let replies = Replies::decode(&answer, &ReplyLimits::for_several());
+                let Ok(Answer::Several(_)) = replies else { panic!("{replies:?}") };
+                panic!("one of four waits for ever");
+            }
+            () = all.notified() => {}
+        }
+    });
+    let told = heard.join("\n");
+    for end in [
+        " 4 5.4 x86_64 failed",
+        " 4 6.1.0-9 x86_64 ok",
+        " 4 6.12.0-1 x86_64 ok",
+    ] {
+        assert!(told.contains(end), "{end} is not in\n{told}");
+    }
+    assert!(told.contains("running"), "{told}");
+}
