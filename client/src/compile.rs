@@ -40,6 +40,7 @@ use self::command_line::{CommandLineError, Plan, Question};
 use self::cpu_time::CpuTime;
 use self::exchange::Attempts;
 use self::package::{Package, PackageError};
+use self::progress::Display;
 use self::replay::ReplayError;
 use self::scratch::{Scratch, ScratchError};
 use self::signals::{Interruption, Signals};
@@ -280,8 +281,10 @@ async fn compile(
     let start = (Instant::now(), CpuTime::of_self());
     let host = Host::this()?;
     let wanted = Wanted::of(plan, &host)?;
+    let display = Display::new(plan.verbosity);
     let asked = Asked {
         plan,
+        display: &display,
         host: &host,
         databases,
         scratch,
@@ -304,6 +307,7 @@ struct Asked<'a> {
     databases: &'a [TrustedDatabase],
     scratch: &'a Scratch,
     diagnostics: &'a Diagnostics,
+    display: &'a Display,
     start: (Instant, CpuTime),
 }
 
@@ -334,12 +338,15 @@ fn told(origin: Origin) -> &'static str {
 /// Reads the files on a thread of its own: standard input may keep it waiting for ever, and a signal
 /// must end that.
 async fn packaged(
-    plan: Plan,
-    wanted: Wanted,
+    asked: &Asked<'_>,
+    plan: &Plan,
+    wanted: &Wanted,
     keys: MachineOwnerKeys,
-    diagnostics: &Diagnostics,
 ) -> Result<Package, ClientError> {
-    let packaging = spawn_blocking(move || package::package(&plan, &wanted, keys));
+    let diagnostics = asked.diagnostics;
+    let (plan, wanted) = (plan.clone(), wanted.clone());
+    let is_watched = asked.display.is_watched();
+    let packaging = spawn_blocking(move || package::package(&plan, &wanted, keys, is_watched));
     let package = packaging
         .await
         .expect("packaging is neither cancelled nor does it panic")?;

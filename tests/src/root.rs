@@ -95,7 +95,16 @@ pub fn serve_making(user: User) -> Server {
 /// When it does not start.
 #[must_use]
 pub fn serve_under(user: User, policy: &str) -> Server {
-    serve_roots(user, policy, &[TARGET_ROOT])
+    serve_roots(user, policy, &[TARGET_ROOT], &[])
+}
+
+/// The same with room for one job at a time.
+///
+/// # Panics
+/// When it does not start.
+#[must_use]
+pub fn serve_one_at_a_time(user: User) -> Server {
+    serve_roots(user, "personal", &[TARGET_ROOT], &["--max-threads=1"])
 }
 
 /// The same for every target of the other root, too.
@@ -104,7 +113,7 @@ pub fn serve_under(user: User, policy: &str) -> Server {
 /// When it does not start.
 #[must_use]
 pub fn serve_both(user: User) -> Server {
-    serve_roots(user, "personal", &[TARGET_ROOT, OTHER_ROOT])
+    serve_roots(user, "personal", &[TARGET_ROOT, OTHER_ROOT], &[])
 }
 
 /// The same with a directory for caches of the caller's choice.
@@ -113,16 +122,16 @@ pub fn serve_both(user: User) -> Server {
 /// When it does not start.
 #[must_use]
 pub fn serve_from(user: User, cache: &Path, policy: &str) -> Server {
-    start(user, cache, policy, &[TARGET_ROOT])
+    start(user, cache, policy, &[TARGET_ROOT], &[])
 }
 
-fn serve_roots(user: User, policy: &str, roots: &[&str]) -> Server {
+fn serve_roots(user: User, policy: &str, roots: &[&str], options: &[&str]) -> Server {
     let cache = warm_directory("served", user);
     forget_results(&cache, user);
-    start(user, &cache, policy, roots)
+    start(user, &cache, policy, roots, options)
 }
 
-fn start(user: User, cache: &Path, policy: &str, roots: &[&str]) -> Server {
+fn start(user: User, cache: &Path, policy: &str, roots: &[&str], options: &[&str]) -> Server {
     let log = fresh_log(user);
     let policy = format!("--policy={policy}");
     let start = user
@@ -130,7 +139,8 @@ fn start(user: User, cache: &Path, policy: &str, roots: &[&str]) -> Server {
         .without_env("SYSTEMTAP_STAP")
         .env("XDG_CACHE_HOME", cache)
         .args([&log_option(&log), &policy])
-        .args(roots.iter().map(|root| format!("--root={root}")));
+        .args(roots.iter().map(|root| format!("--root={root}")))
+        .args(options);
     Server::started(&start.deadline(WARM_UP).run(), log)
 }
 

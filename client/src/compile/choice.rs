@@ -4,6 +4,7 @@ use stap_protocol::request::MachineOwnerKeys;
 use tokio::task::spawn_blocking;
 
 use super::exchange::{Answer, Attempts, Candidate, ask};
+use super::progress::Display;
 use super::trust::TrustedDatabase;
 use super::wanted::Wanted;
 use crate::discovery::{self, DiscoveryError, Patience, Server};
@@ -25,6 +26,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) request: &'a [u8],
     /// The most bytes of a reply.
     pub(crate) max_reply: u64,
+    /// Who hears what a server says before its reply.
+    pub(crate) display: &'a Display,
     /// What was tried.
     pub(crate) attempts: Attempts,
 }
@@ -51,8 +54,19 @@ fn hint(untrusted: bool) -> &'static str {
 }
 
 impl Choice<'_> {
+    /// The same as [`Self::answer`] for somebody who looks on while he waits.
+    pub(crate) async fn shown(
+        mut self,
+        named: &[ServerSpec],
+    ) -> Result<Answer, (NoAnswer, Attempts)> {
+        let what = format!("Waiting for a compile server for {}", self.wanted);
+        let display = self.display;
+        let answer = display.while_waiting(&what, self.answer(named)).await;
+        answer.map_err(|error| (error, self.attempts))
+    }
+
     /// Asks the named servers in their order, or with no names any that fits.
-    pub(crate) async fn answer(&mut self, named: &[ServerSpec]) -> Result<Answer, NoAnswer> {
+    async fn answer(&mut self, named: &[ServerSpec]) -> Result<Answer, NoAnswer> {
         if named.is_empty() {
             return self.any().await;
         }
@@ -218,6 +232,7 @@ impl Choice<'_> {
             self.databases,
             self.request,
             self.max_reply,
+            self.display,
             &mut self.attempts,
         )
         .await

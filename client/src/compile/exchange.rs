@@ -13,6 +13,7 @@ use stap_transport::Deadlines;
 use stap_transport::client::{ClientStream, ConnectError, ExchangeError, connect};
 use tokio::time::sleep;
 
+use super::progress::Display;
 use super::trust::TrustedDatabase;
 use crate::server_spec::is_ip;
 
@@ -82,12 +83,14 @@ pub(crate) async fn ask(
     databases: &[TrustedDatabase],
     request: &[u8],
     max_reply: u64,
+    display: &Display,
     attempts: &mut Attempts,
 ) -> Option<Answer> {
     let mut asking = Asking {
         databases,
         request,
         max_reply,
+        display,
         attempts,
         expired: false,
     };
@@ -105,6 +108,7 @@ struct Asking<'a> {
     databases: &'a [TrustedDatabase],
     request: &'a [u8],
     max_reply: u64,
+    display: &'a Display,
     attempts: &'a mut Attempts,
     expired: bool,
 }
@@ -182,7 +186,15 @@ impl Asking<'_> {
         let stream: ClientStream =
             connect(address, candidate.dns_name(), trusted, &deadlines).await?;
         let certificate = stream.peer_certificate().to_vec();
-        let reply = stream.exchange(self.request, self.max_reply).await?;
+        self.display.forget();
+        let (request, most) = (self.request, self.max_reply);
+        let reply = match self.display.is_watched() {
+            true => {
+                let hear = |notice| self.display.hear(notice);
+                stream.exchange_hearing(request, most, hear).await?
+            }
+            false => stream.exchange(request, most).await?,
+        };
         if reply.is_empty() {
             return Err(Failure::Mute(address));
         }
@@ -314,7 +326,7 @@ mod tests {
         let mut attempts = Attempts::default();
         let databases = [database("one"), database("two")];
 
-        let answer = ask(&[gone], &databases, b"", 0, &mut attempts).await;
+        let answer = ask(&[gone], &databases, b"", 0, &Display::new(0), &mut attempts).await;
 
         assert!(answer.is_none());
         let expected =

@@ -14,7 +14,7 @@ use super::scratch::Scratch;
 use super::staprun::Runtime;
 use super::wanted::Wanted;
 use super::{Asked, ClientError, Compiled, packaged, tell_end};
-use super::{firmware, privilege, progress, replay};
+use super::{firmware, privilege, replay};
 use crate::diagnostics::Diagnostics;
 use crate::host::Host;
 
@@ -29,6 +29,7 @@ pub(super) async fn compile(
         databases,
         scratch,
         diagnostics,
+        display,
         start,
     } = *asked;
     let runs_here = plan.last_pass == LastPass::Run && *target == host.target;
@@ -50,7 +51,7 @@ pub(super) async fn compile(
     let automatic = ask_for_privilege(&mut plan, runs_here);
     let keys = keys_to_sign_with(&plan, host, target);
     let wanted = Wanted::One(target.clone());
-    let package = packaged(plan.clone(), wanted.clone(), keys, diagnostics).await?;
+    let package = packaged(asked, &plan, &wanted, keys).await?;
     let packed = package.request.encode();
     if plan.verbosity > 0 {
         diagnostics.plain("Using a compile server.");
@@ -60,19 +61,18 @@ pub(super) async fn compile(
     }
 
     let limits = ReplyLimits::default();
-    let mut choice = Choice {
+    let choice = Choice {
         host,
         wanted: &wanted,
         keys: &package.request.machine_owner_keys,
         databases,
         request: &packed,
         max_reply: limits.compressed,
+        display,
         attempts: Attempts::default(),
     };
-    let waiting = format!("Waiting for a compile server for {target}");
-    let answer = progress::while_waiting(&waiting, choice.answer(&plan.servers)).await;
-    let attempts = choice.attempts;
-    let answer = answer.map_err(|error| ClientError::NoAnswer { error, attempts })?;
+    let answer = choice.shown(&plan.servers).await;
+    let answer = answer.map_err(|(error, attempts)| ClientError::NoAnswer { error, attempts })?;
     if let Some(warning) = &answer.warning {
         diagnostics.warning(warning);
     }

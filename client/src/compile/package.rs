@@ -65,6 +65,7 @@ pub(crate) fn package(
     plan: &Plan,
     wanted: &Wanted,
     machine_owner_keys: MachineOwnerKeys,
+    wants_progress: bool,
 ) -> Result<Package, PackageError> {
     let mut sources = Sources::default();
     let mut arguments = Vec::new();
@@ -102,6 +103,7 @@ pub(crate) fn package(
         locale,
         machine_owner_keys,
         wants_origin: plan.verbosity > 0 || plan.json,
+        wants_progress,
         ..match wanted {
             Wanted::One(target) => Parts::new(SysInfo::from(target.clone()), arguments),
             Wanted::Several(patterns) => Parts::for_several(patterns.clone(), arguments),
@@ -152,7 +154,13 @@ mod tests {
             release: "6.1".parse().unwrap(),
             arch: "x86_64".parse().unwrap(),
         };
-        package(&plan, &Wanted::One(target), MachineOwnerKeys::NotAsked).unwrap()
+        package(
+            &plan,
+            &Wanted::One(target),
+            MachineOwnerKeys::NotAsked,
+            false,
+        )
+        .unwrap()
     }
 
     fn arguments(package: &Package) -> Vec<&str> {
@@ -217,7 +225,7 @@ mod tests {
         };
         let patterns = vec!["6.*:*".parse().unwrap()];
         let wanted = Wanted::Several(patterns.clone());
-        let package = package(&plan, &wanted, MachineOwnerKeys::NotAsked).unwrap();
+        let package = package(&plan, &wanted, MachineOwnerKeys::NotAsked, false).unwrap();
         assert_eq!(arguments(&package), ["-p4", "-ex", "--", "-r"]);
         assert_eq!(package.request.targets, patterns);
         assert_eq!(package.request.target.to_string(), "several-targets");

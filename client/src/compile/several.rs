@@ -20,7 +20,7 @@ use super::command_line::{LastPass, Plan};
 use super::exchange::{self, Attempts};
 use super::package::Package;
 use super::wanted::Wanted;
-use super::{Asked, ClientError, one, packaged, progress, replay, tell_end};
+use super::{Asked, ClientError, one, packaged, replay, tell_end};
 use crate::diagnostics::print_result;
 
 /// Why several targets cannot be asked for together.
@@ -71,7 +71,7 @@ pub(super) async fn compile(asked: &Asked<'_>, wanted: &Wanted) -> Result<(), Cl
     }
     // The hosts that will load these modules are others, and their keys are not known.
     let keys = MachineOwnerKeys::NotAsked;
-    let package = packaged(plan.clone(), wanted.clone(), keys, diagnostics).await?;
+    let package = packaged(asked, &plan, wanted, keys).await?;
     if plan.verbosity > 0 {
         diagnostics.plain("Using a compile server.");
     }
@@ -171,18 +171,17 @@ async fn answer(
     wanted: &Wanted,
     packed: &[u8],
 ) -> Result<exchange::Answer, (NoAnswer, Attempts)> {
-    let mut choice = Choice {
+    let choice = Choice {
         host: asked.host,
         wanted,
         keys: &MachineOwnerKeys::NotAsked,
         databases: asked.databases,
         request: packed,
         max_reply: ReplyLimits::for_several().compressed,
+        display: asked.display,
         attempts: Attempts::default(),
     };
-    let waiting = format!("Waiting for a compile server for {wanted}");
-    let answer = progress::while_waiting(&waiting, choice.answer(&plan.servers)).await;
-    answer.map_err(|error| (error, choice.attempts))
+    choice.shown(&plan.servers).await
 }
 
 /// Asks for each target by itself. Not even a missing answer stops the others.

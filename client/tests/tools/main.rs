@@ -17,4 +17,5 @@ mod several;
 mod stand_in;
 mod start;
 mod stop;
+mod waiting;
 mod world;

@@ -1,5 +1,6 @@
 //! A compile server that answers what a test wants.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use stap_certs::{Identity, ServerDatabase};
 use stap_protocol::job::OutputFile;
+use stap_protocol::notice::Notice;
 use stap_protocol::path::FileName;
 use stap_protocol::reply::{Parts, Reply};
 use stap_protocol::request::{Limits, Request};
@@ -33,6 +35,8 @@ pub(crate) enum Answer {
     For(fn(&Request) -> Vec<u8>),
     /// Nothing, until the client has gone.
     Silence,
+    /// These notices, and then no reply until the client has gone.
+    Notices(Vec<Notice>),
 }
 
 impl Answer {
@@ -136,6 +140,19 @@ async fn serve(answer: &Answer, tell_address: &Sender<SocketAddr>, tell: &Sender
             Answer::Package(bytes) => stream.reply(bytes).await.unwrap(),
             Answer::For(_) => stream.reply(&made).await.unwrap(),
             Answer::Silence => stream.gone().await,
+            Answer::Notices(notices) => {
+                let mut lines = Some(notices.iter().flat_map(Notice::encode).collect());
+                let told = || {
+                    let lines = lines.take();
+                    async {
+                        match lines {
+                            Some(lines) => lines,
+                            None => pending().await,
+                        }
+                    }
+                };
+                stream.gone_while_told(told).await;
+            }
         }
     }
 }

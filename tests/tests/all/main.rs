@@ -65,3 +65,5 @@ mod store;
 mod tracepoints;
 #[cfg(test)]
 mod trust;
+#[cfg(test)]
+mod waiting;
