@@ -1,4 +1,4 @@
-//! Nobody pays twice for what stap compiles to learn of tracepoints: not another client, not the next
+//! Nobody pays twice for what stap compiles to learn of tracepoints and types: not another client, not the next
 //! server, and not whoever comes after a warm-up that was cut short.
 
 use std::fs;
@@ -251,5 +251,39 @@ fn a_tracepoint_costs_what_a_hello_costs_once_anybody_has_asked_for_one() {
         .unwrap();
         ask(alice, &next, &["-p2", "-e", ADDED]).exits(0);
         next.logs("what was kept is not used: jobs see something else now");
+    });
+}
+
+#[test]
+fn a_type_that_a_job_had_to_compile_is_built_for_everybody_who_comes_later() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        with_few_tracepoints(lab);
+        with_few_types();
+        let alice = lab.alice();
+        let server = root::serve_from(alice, &alice.home().join("cache"), "personal");
+        let cast = |constant: u32| {
+            format!(
+                "probe begin {{ println(@cast({constant}, \"path\", \"kernel<linux/path.h>\")->dentry) exit() }}"
+            )
+        };
+        ask(alice, &server, &["-p2", "-e", lab::HELLO]).exits(0);
+        ask(alice, &server, &["-p2", "-e", &cast(1)]).exits(0);
+        let built = "queries of tracepoints and types need not be compiled any more";
+        assert!(!server.said().contains(built), "{}", server.said());
+        ask(alice, &server, &["-p2", "-e", &cast(2)]).exits(0);
+        server.logs(built);
+        ask(alice, &server, &["-p2", "-e", &cast(3)]).exits(0);
+        assert_eq!(server.said().matches(built).count(), 1, "built again");
+        let [hello, first, second, third] = costs(&server)[..] else {
+            panic!("{}", server.said());
+        };
+        let bound = 3.0 * hello;
+        assert!(
+            first > bound && second < bound && third < bound,
+            "{hello} {first} {second} {third}"
+        );
     });
 }

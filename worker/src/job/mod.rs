@@ -87,12 +87,16 @@ async fn attempted(
     let room = station.jail.room(stage.identity())?;
     let private_directories = stage::private_directories(&room);
     let (limits, class) = limits_of(&job, station);
+    let arguments = job.arguments.clone();
     let errand = stage.job(id, job, limits, &seed, &room)?;
     let finished = station.jail.run(errand, room, cancelled).await?;
     if let (Some(_), Some(workspace)) = (driver, &finished.workspace)
         && let Some(how) = note(workspace)
     {
         tracing::info!("pass 4: {how}");
+    }
+    if let Some(workspace) = &finished.workspace {
+        warmth.note_asked(served, &arguments, seed.queries.as_ref(), workspace);
     }
     if let (Some(parent), Some(workspace)) = (&station.keep_in, &finished.workspace) {
         keep::keep(workspace, parent, &limits);

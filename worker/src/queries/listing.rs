@@ -223,7 +223,7 @@ fn places(workspace: &OwnedFd) -> Vec<Place> {
 }
 
 /// Whether a path below stap's cache is that of an answer: `ab/tracequery_ab..._803.o`.
-fn is_cached(path: &Path) -> bool {
+pub(super) fn is_cached(path: &Path) -> bool {
     let Some((directory, name)) = path.to_str().and_then(|path| path.split_once('/')) else {
         return false;
     };

@@ -9,6 +9,7 @@
 //! nothing that is not complete is ever seen.
 
 pub mod answer;
+mod asked;
 pub mod listing;
 mod missing;
 mod ready;
@@ -16,6 +17,7 @@ mod tapset;
 mod work;
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +26,8 @@ use stap_protocol::options::{self, CommandLine};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use self::listing::Kind;
+use self::asked::Asked;
+use self::listing::{Batch, Kind};
 pub use self::missing::{Missing, notes};
 pub use self::ready::Ready;
 use self::tapset::Tapset;
@@ -57,6 +60,7 @@ struct Known {
     /// Held while a batch is built: whoever waits for it goes on with the next.
     progress: Mutex<Progress>,
     tapset: OnceLock<Tapset>,
+    asked: Asked,
     /// What this worker spent on it.
     cost: StdMutex<Duration>,
 }
@@ -64,16 +68,14 @@ struct Known {
 /// What is left after a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// So many batches of all are done, and the next is of this kind.
+    /// So many batches of all are done, and some that are wanted are not.
     More {
-        /// Of the next batch.
-        next: Kind,
         /// Batches that are done.
         done: usize,
         /// All of them.
         all: usize,
     },
-    /// Everything is there.
+    /// Everything that is wanted is there.
     Complete,
     /// Something is missing, and will be until the server starts again.
     GivenUp(String),
@@ -83,7 +85,8 @@ pub enum Step {
 
 impl Warmth {
     /// What stap need not compile again for a job. One that may need to know of tracepoints has the rest
-    /// built first, in its own slot, as it would do itself, but for all; every other takes what is there.
+    /// built first, in its own slot, as it would do itself, but for all; every other takes what is there. So with the
+    /// types that an earlier job needed ([`Self::note_asked`]), whoever comes next.
     pub async fn queries(
         &self,
         station: &Station,
@@ -103,16 +106,35 @@ impl Warmth {
         let tapset = tapset_of(known, served);
         let arguments = job.arguments.iter().map(Vec::as_slice);
         let mut texts = arguments.chain(job.files.iter().map(|file| file.content.as_slice()));
-        if texts.any(|text| tapset.may_ask(text)) {
-            while let Step::More {
-                next: Kind::Tracepoints,
-                ..
-            } = site.step().await
-            {}
-        } else {
+        let asks_tracepoints = texts.any(|text| tapset.may_ask(text));
+        let is_wanted = |batch: &Batch| match batch.kind {
+            Kind::Tracepoints => asks_tracepoints,
+            Kind::Types => known.asked.wants(batch),
+        };
+        if asks_tracepoints {
+            while let Step::More { .. } = site.step(is_wanted).await {}
+        } else if known.asked.is_empty() {
             site.recall();
+        } else {
+            while let Step::More { .. } = site.step_unless_busy(is_wanted).await {}
         }
         known.ready()
+    }
+
+    /// Takes in which types a job has had to have compiled, from what it left in its workspace.
+    pub fn note_asked(
+        &self,
+        served: &Served,
+        arguments: &[Vec<u8>],
+        queries: Option<&Ready>,
+        workspace: &OwnedFd,
+    ) {
+        let Some(variant) = asked_by(arguments) else {
+            return;
+        };
+        if let Some(known) = self.queries.of(&self.key(served, variant)) {
+            known.asked.note(workspace, queries);
+        }
     }
 
     /// Does the next piece of work for a target and a way of calling stap.
@@ -128,7 +150,7 @@ impl Warmth {
             return Step::GivenUp(NOT_SHOWN.to_owned());
         }
         match self.site(station, served, variant, slot, cancelled).await {
-            Ok(site) => site.step().await,
+            Ok(site) => site.step(|_batch| true).await,
             Err(reason) => Step::GivenUp(reason),
         }
     }
@@ -160,6 +182,11 @@ impl Warmth {
 }
 
 impl Queries {
+    fn of(&self, key: &str) -> Option<Arc<Known>> {
+        let all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(key).cloned()
+    }
+
     /// What is known while jobs see this: nothing at first, and after each change. A job that needs an
     /// answer would compile all of them itself, so building them anew for everybody costs it no more.
     fn known(&self, key: &str, seen: String) -> Arc<Known> {
@@ -188,6 +215,7 @@ impl Known {
             ready: StdMutex::default(),
             progress: Mutex::default(),
             tapset: OnceLock::new(),
+            asked: Asked::default(),
             cost: StdMutex::default(),
         }
     }

@@ -61,23 +61,35 @@ impl From<Fault> for Stop {
 }
 
 impl Worksite<'_> {
-    /// Lists the queries, or builds the next batch. Whoever comes meanwhile waits for that.
-    pub(super) async fn step(&self) -> Step {
+    /// Lists the queries, or builds the next batch of those that are wanted. Whoever comes meanwhile waits for that.
+    pub(super) async fn step(&self, is_wanted: impl Fn(&Batch) -> bool) -> Step {
         // Only waiting may be given up: whoever holds the lock ends its step in good order.
         let mut progress = tokio::select! {
             progress = self.known.progress.lock() => progress,
             () = self.cancelled.cancelled() => return Step::Cancelled,
         };
-        let stepped = match &mut *progress {
+        self.advance(&mut progress, is_wanted).await
+    }
+
+    /// The same, or nothing while somebody else is at work.
+    pub(super) async fn step_unless_busy(&self, is_wanted: impl Fn(&Batch) -> bool) -> Step {
+        match self.known.progress.try_lock() {
+            Ok(mut progress) => self.advance(&mut progress, is_wanted).await,
+            Err(_busy) => Step::Complete,
+        }
+    }
+
+    async fn advance(&self, progress: &mut Progress, is_wanted: impl Fn(&Batch) -> bool) -> Step {
+        let stepped = match progress {
             Progress::Unknown => self.begin().await,
-            Progress::Underway { left, all } => match left.front() {
-                Some(batch) => self.build(batch).await.map(|()| {
-                    left.pop_front();
+            Progress::Underway { left, all } => match left.iter().position(&is_wanted) {
+                Some(next) => self.build(&left[next]).await.map(|()| {
+                    left.remove(next);
                     Progress::underway(std::mem::take(left), *all)
                 }),
-                None => Ok(Progress::Complete),
+                None => return Step::Complete,
             },
-            Progress::Complete | Progress::GivenUp(_) => return progress.step(),
+            Progress::Complete | Progress::GivenUp(_) => return progress.step(is_wanted),
         };
         match stepped {
             Ok(next) => *progress = next,
@@ -90,10 +102,11 @@ impl Worksite<'_> {
                 *progress = Progress::GivenUp(reason);
             }
         }
-        if *progress == Progress::Complete {
+        let step = progress.step(is_wanted);
+        if step == Step::Complete {
             self.tell();
         }
-        progress.step()
+        step
     }
 
     /// Takes what earlier workers left, without building anything, and without waiting.
@@ -336,16 +349,13 @@ impl Progress {
         }
     }
 
-    fn step(&self) -> Step {
+    fn step(&self, is_wanted: impl Fn(&Batch) -> bool) -> Step {
         match self {
-            Self::Underway { left, all } => match left.front() {
-                Some(next) => Step::More {
-                    next: next.kind,
-                    done: all - left.len(),
-                    all: *all,
-                },
-                None => Step::Complete,
+            Self::Underway { left, all } if left.iter().any(is_wanted) => Step::More {
+                done: all - left.len(),
+                all: *all,
             },
+            Self::Underway { .. } => Step::Complete,
             Self::GivenUp(reason) => Step::GivenUp(reason.clone()),
             Self::Unknown | Self::Complete => Step::Complete,
         }
