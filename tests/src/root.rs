@@ -83,10 +83,19 @@ pub fn serve(user: User) -> Server {
 /// When it does not start.
 #[must_use]
 pub fn serve_making(user: User) -> Server {
+    serve_under(user, &making(user))
+}
+
+/// A policy file like `personal`, but for make in pass 4.
+///
+/// # Panics
+/// When that class has no choice any more.
+#[must_use]
+pub fn making(user: User) -> String {
     let usual = "pass-4 = \"replay\"";
     assert!(PERSONAL.contains(usual), "it is no choice any more");
     let policy = user.write("making.toml", PERSONAL.replace(usual, "pass-4 = \"make\""));
-    serve_under(user, &policy.display().to_string())
+    policy.display().to_string()
 }
 
 /// The same under a policy of the caller's choice: a class, or a file.

@@ -11,10 +11,12 @@ use stap_tests::finished::Finished;
 use stap_tests::lab::{self, Lab, User};
 use stap_tests::process;
 use stap_tests::requirement;
-use stap_tests::root;
+use stap_tests::root::{self, Bare};
 use stap_tests::server::Server;
 use stap_tests::wait;
 use stap_tests::world::TARGET_ROOT;
+
+use crate::e2e::a_script_gives_what_bare_stap_gives;
 
 pub(crate) const TRACEPOINT: &str =
     "probe kernel.trace(\"raw_syscalls:sys_enter\") { println($id) exit() }";
@@ -188,7 +190,7 @@ fn a_tracepoint_costs_what_a_hello_costs_once_anybody_has_asked_for_one() {
         let events = with_few_tracepoints(lab);
         let alice = lab.alice();
         let cache = alice.home().join("cache");
-        let server = root::serve_from(alice, &cache, "personal");
+        let server = root::serve_from(alice, &cache, &root::making(alice));
         ask(alice, &server, &["-p2", "-e", lab::HELLO]).exits(0);
         assert!(
             !server.said().contains("queries of tracepoints"),
@@ -206,6 +208,9 @@ fn a_tracepoint_costs_what_a_hello_costs_once_anybody_has_asked_for_one() {
             first < bound && another < bound,
             "{hello} {first} {another}"
         );
+
+        let bare = Bare::prepare(lab, alice);
+        a_script_gives_what_bare_stap_gives(lab, &server, &bare, TRACEPOINT);
 
         // Who asks for one whose header does not compile hears why; others hear nothing of it.
         let told = "stap-server: the tracepoint bridge:br_fdb_add is missing because its header";
@@ -228,7 +233,7 @@ fn a_tracepoint_costs_what_a_hello_costs_once_anybody_has_asked_for_one() {
 
         // It is there for the next server, too, after an end without any warning.
         process::signal(server.pid, Signal::KILL);
-        let next = root::serve_from(alice, &cache, "personal");
+        let next = root::serve_from(alice, &cache, &root::making(alice));
         ask(alice, &next, &["-p2", "-e", THIRD]).exits(0);
         assert!(
             next.said()
