@@ -212,7 +212,7 @@ impl Results {
             Scope::User => Tenant::One(&name),
         };
         if is_named_by_chance(job) {
-            return Err("stap names bpf objects after its process".to_owned());
+            return Err("stap names such objects after its process; name them with -m".to_owned());
         }
         let asked = timeout(PATIENCE, self.0.witness.ask(&job.target)).await;
         let identity =
@@ -352,15 +352,19 @@ fn is_keepable(report: &Report, target: &TargetName) -> bool {
         && modules.all(|file| !matches!(judge(file, &target.arch), Some(Verdict::Wrong(_))))
 }
 
-/// bpf objects are named after the number of stap's process.
+/// bpf objects are named after the number of stap's process, unless the client names them. What other
+/// runtimes give is not known.
 fn is_named_by_chance(job: &Job) -> bool {
     let Ok(line) = options::parse(&job.arguments) else {
         return true;
     };
-    line.has_long("bpf")
-        || line
-            .long_values("runtime")
-            .any(|runtime| runtime != Some(b"kernel"))
+    let mut runtimes = line.long_values("runtime");
+    if runtimes.any(|runtime| !matches!(runtime, Some(b"kernel" | b"bpf"))) {
+        return true;
+    }
+    let mut runtimes = line.long_values("runtime");
+    let is_bpf = line.has_long("bpf") || runtimes.any(|runtime| runtime == Some(b"bpf"));
+    is_bpf && !line.has_short('m')
 }
 
 /// How often somebody waits for another's job that then tells him nothing.

@@ -401,14 +401,33 @@ async fn an_altered_entry_costs_one_job_and_no_more() {
 }
 
 #[tokio::test]
-async fn bpf_objects_are_not_kept() {
+async fn a_bpf_object_is_kept_if_its_client_names_it() {
     let mut play = Play::begin(&RULES);
-    for option in ["--bpf", "--runtime=bpf"] {
-        let mut bpf = job("a", "x");
-        bpf.arguments.push(option.as_bytes().to_vec());
+    for (number, options) in [
+        &["--bpf"][..],
+        &["--runtime=bpf"],
+        &["--runtime=dyninst", "-mx"],
+        &["--runtime=bpf", "--runtime=dyninst", "-mx"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut unnamed = job("a", &number.to_string());
+        let words = options.iter().map(|word| word.as_bytes().to_vec());
+        unnamed.arguments.extend(words);
         for _ in 0..2 {
-            let found = play.get(1, bpf.clone()).await;
-            assert!(matches!(found.origin, Origin::Off(_)), "{option}");
+            let found = play.get(1, unnamed.clone()).await;
+            assert!(matches!(found.origin, Origin::Off(_)), "{options:?}");
+        }
+    }
+    for option in ["--bpf", "--runtime=bpf"] {
+        let mut named = job("a", "x");
+        named
+            .arguments
+            .extend([option, "-mx"].map(|word| word.as_bytes().to_vec()));
+        for origin in [Origin::Miss, Origin::Hit] {
+            let found = play.get(1, named.clone()).await;
+            assert_eq!(found.origin, origin, "{option}");
         }
     }
 }

@@ -49,6 +49,13 @@ fn the_bpf_runtime_gives_an_object_of_the_same_kind_as_bare_stap() {
         let (name, named) = object(alice, &ask(alice, &server, &["--runtime=bpf", "-m", "foo"]));
         assert_eq!(name, "foo.bo");
         assert_is_bpf(&named);
+        // The same again is found, if stap did not name it after its process.
+        let (name, again) = object(alice, &ask(alice, &server, &["--runtime=bpf", "-m", "foo"]));
+        assert_eq!((name.as_str(), &again), ("foo.bo", &named));
+        // It is what stap makes each time: other words for the same are another request.
+        let (_, made) = object(alice, &ask(alice, &server, &["-m", "foo", "--runtime=bpf"]));
+        assert_eq!(made, named);
+        assert_eq!(crate::store::origins(&server), ["miss", "hit", "miss"]);
         let (_, unnamed) = object(alice, &ask(alice, &server, &["--bpf"]));
         assert_is_bpf(&unnamed);
         let said = server.said();
