@@ -148,16 +148,25 @@ impl Store {
         self.directory.join(key).symlink_metadata().is_ok()
     }
 
-    /// The entries whose keys begin so.
+    /// The entries whose keys begin so. After the clock was set back, what is from a time that has not
+    /// come again counts as used long ago; it would stay for ever, and everything new would go.
     #[must_use]
     pub fn entries(&self, prefix: &str) -> Vec<Entry> {
+        self.touch("");
+        let modified = |path: &Path| {
+            path.symlink_metadata()
+                .and_then(|found| found.modified())
+                .ok()
+        };
+        let now = modified(&self.directory);
         let names = fs::read_dir(&self.directory)
             .into_iter()
             .flatten()
             .flatten();
         let entry = |name: fs::DirEntry| {
             let key = name.file_name().to_str()?.to_owned();
-            let used = name.metadata().ok()?.modified().ok()?;
+            let used = modified(&name.path()).filter(|used| Some(*used) <= now);
+            let used = used.unwrap_or(SystemTime::UNIX_EPOCH);
             let files = fs::read_dir(name.path()).ok()?.flatten();
             let length = |file: fs::DirEntry| file.metadata().map_or(0, |found| found.len());
             let bytes = files.map(length).sum();

@@ -11,6 +11,7 @@ use stap_tests::process;
 use stap_tests::requirement;
 use stap_tests::root;
 use stap_tests::server::{Server, fresh_log, log_option};
+use stap_tests::wait;
 use stap_tests::world::TARGET_ROOT;
 
 use crate::authorize::authorize;
@@ -66,6 +67,7 @@ fn entries(user: User) -> Vec<PathBuf> {
 }
 
 pub(crate) const ONE: &str = "probe begin { println(\"one\") exit() }";
+const THREE: &str = "probe begin { println(\"three\") exit() }";
 const TWO: &str = "probe begin { println(\"two\") exit() }";
 
 #[test]
@@ -176,6 +178,34 @@ fn a_target_that_is_changed_under_a_running_server_is_compiled_for_anew() {
 }
 
 #[test]
+fn what_saw_its_target_change_is_not_kept() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        root::make_writable(lab);
+        let alice = lab.alice();
+        let server = root::serve_making(alice);
+        ask(alice, &server, "before", TWO);
+        let header = root::header("include/linux/module.h");
+        let text = fs::read_to_string(&header).unwrap();
+        let mut changed = false;
+        let got = std::thread::scope(|scope| {
+            let client = scope.spawn(|| ask(alice, &server, "meanwhile", ONE));
+            let compiles = || !process::named("stap").is_empty();
+            changed = wait::within_patience(|| compiles() || client.is_finished());
+            fs::write(&header, text.replacen("GPL", "gpl", 1)).unwrap();
+            client.join().unwrap()
+        });
+        assert!(changed && got.status == Some(0), "{got:?}");
+        server.logs("the result is not kept: the target changed while it was made");
+        let next = ask(alice, &server, "next", ONE);
+        assert_eq!(next.status, Some(0), "{next:?}");
+        assert_eq!(origins(&server), ["miss"; 3]);
+    });
+}
+
+#[test]
 fn an_entry_that_is_not_as_it_was_written_is_dropped_and_the_log_says_why() {
     if !requirement::has_target_root() {
         return;
@@ -262,6 +292,16 @@ fn two_servers_share_one_directory() {
         assert_eq!(origins(&one), ["miss", "hit"]);
         assert_eq!(origins(&other), ["hit", "miss"]);
         assert_eq!(entries(alice).len(), 2);
+        // Both at the same moment: either of them may be the first to keep it.
+        let (here, there) = std::thread::scope(|scope| {
+            let here = scope.spawn(|| ask(alice, &one, "here", THREE));
+            (ask(alice, &other, "there", THREE), here.join().unwrap())
+        });
+        assert_eq!(here, there);
+        assert_eq!(here.status, Some(0), "{here:?}");
+        assert_eq!(ask(alice, &one, "fifth", THREE), here);
+        assert_eq!(origins(&one).last().map(String::as_str), Some("hit"));
+        assert_eq!(entries(alice).len(), 3);
     });
 }
 

@@ -59,6 +59,20 @@ fn entries_are_listed_by_use_and_removed() {
 }
 
 #[test]
+fn what_is_from_a_time_that_has_not_come_counts_as_used_long_ago() {
+    let (_parent, store) = store();
+    store.publish("kit-a", &files()).unwrap();
+    let directory = File::open(store.directory.join("kit-a")).unwrap();
+    let made = directory.metadata().unwrap().modified().unwrap();
+    let entry = store.entries("kit-a").remove(0);
+    assert_eq!(entry.used, made);
+    let later = made + std::time::Duration::from_secs(86_400);
+    directory.set_modified(later).unwrap();
+    let entry = store.entries("kit-a").remove(0);
+    assert_eq!(entry.used, SystemTime::UNIX_EPOCH);
+}
+
+#[test]
 fn an_interrupted_publication_leaves_nothing() {
     let (_parent, store) = store();
     let half = store.directory.join(".pending-x");

@@ -320,13 +320,9 @@ impl Drop for Locked<'_> {
 
 /// Best effort: an entry whose time stays goes earlier than it should.
 fn note_use(file: &File) {
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: rustix::fs::UTIME_NOW,
-    };
     let times = Timestamps {
-        last_access: now,
-        last_modification: now,
+        last_access: NOW,
+        last_modification: NOW,
     };
     rustix::fs::futimens(file.as_fd(), &times).ok();
 }
@@ -335,6 +331,10 @@ fn is_plain(mode: u32) -> bool {
     FileType::from_raw_mode(mode) == FileType::RegularFile
 }
 
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: rustix::fs::UTIME_NOW,
+};
 /// The name of what is not complete; there is at most one, because writing takes the lock.
 const PENDING: &str = ".pending";
 /// Half a second.

@@ -2,15 +2,16 @@
 
 use std::io;
 
-use rustix::fs::{AtFlags, Dir};
+use rustix::fs::{AtFlags, Dir, Stat, Timestamps};
 use rustix::io::Errno;
 
-use super::{PENDING, Shelf, is_plain};
+use super::{NOW, PENDING, Shelf, is_plain};
 use crate::key::Key;
 
 /// What lies in the directory under the name of a key.
 struct Lying {
-    used: (i64, i64),
+    /// `None` for a time that has not come.
+    used: Option<(i64, i64)>,
     bytes: u64,
     name: String,
 }
@@ -35,10 +36,21 @@ impl Shelf {
         Ok(())
     }
 
+    /// What time it is where the files get theirs.
+    fn now(&self) -> io::Result<(i64, i64)> {
+        let now = Timestamps {
+            last_access: NOW,
+            last_modification: NOW,
+        };
+        rustix::fs::futimens(&self.directory, &now)?;
+        Ok(time_of(&rustix::fs::fstat(&self.directory)?))
+    }
+
     /// Everything that counts; leftovers of dead servers are removed on the way. Other files are not
     /// ours to remove, and are never read.
     fn lying(&self) -> io::Result<Vec<Lying>> {
         let mut lying = Vec::new();
+        let now = self.now()?;
         for entry in Dir::read_from(&self.directory)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else {
@@ -62,16 +74,20 @@ impl Shelf {
                 continue;
             }
             lying.push(Lying {
-                used: (
-                    stat.st_mtime,
-                    i64::try_from(stat.st_mtime_nsec).unwrap_or_default(),
-                ),
+                // After the clock was set back, what is from a time that has not come again would stay for
+                // ever, and everything new would go.
+                used: Some(time_of(&stat)).filter(|used| *used <= now),
                 bytes: u64::try_from(stat.st_size).unwrap_or_default(),
                 name: name.to_owned(),
             });
         }
         Ok(lying)
     }
+}
+
+fn time_of(stat: &Stat) -> (i64, i64) {
+    let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or_default();
+    (stat.st_mtime, nanoseconds)
 }
 
 fn is_key(name: &str) -> bool {

@@ -151,6 +151,25 @@ fn the_entry_that_was_not_used_for_longest_makes_room() {
 }
 
 #[test]
+fn after_the_clock_was_set_back_what_is_new_stays_and_what_is_from_the_future_is_given_out() {
+    let (_parent, shelf) = shelf();
+    for byte in 1..=3 {
+        shelf.put(&key(byte), &report(5)).unwrap();
+        let file = File::open(file_of(&shelf, byte)).unwrap();
+        let century = Duration::from_secs(100 * 365 * 86_400);
+        let made = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(made + century).unwrap();
+    }
+    assert_eq!(shelf.get(&key(1)), Ok(Some(report(5))));
+    for byte in 4..=5 {
+        shelf.put(&key(byte), &report(5)).unwrap();
+    }
+    for byte in [1, 4, 5] {
+        assert!(file_of(&shelf, byte).exists(), "{byte}");
+    }
+}
+
+#[test]
 fn bytes_are_bounded_whoever_wrote_them() {
     let (_parent, shelf) = shelf();
     let other = Shelf::open(shelf.path(), BOUNDS, None).unwrap();
