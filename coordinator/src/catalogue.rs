@@ -54,7 +54,7 @@ impl Catalogue {
         }
         match in_vain.is_empty() {
             true => Ok(chosen),
-            false => Err(NothingFits(in_vain)),
+            false => Err(NothingFits(shortened(in_vain))),
         }
     }
 
@@ -97,6 +97,16 @@ impl Chosen<'_> {
             Self::Missing(name) => name,
         }
     }
+}
+
+/// Whoever asks for nothing sixty times is not told so sixty times, and neither is the log.
+fn shortened(mut patterns: Vec<String>) -> Vec<String> {
+    let more = patterns.len().saturating_sub(MOST_SUGGESTIONS);
+    patterns.truncate(MOST_SUGGESTIONS);
+    if more > 0 {
+        patterns.push(format!("{more} more"));
+    }
+    patterns
 }
 
 /// Patterns for which there is no target.
@@ -192,6 +202,12 @@ mod tests {
             chosen(&["5*", "7*", "5.4"]),
             Err(NothingFits(vec!["5*".to_owned(), "5.4".to_owned()]))
         );
+    }
+
+    #[test]
+    fn of_many_patterns_without_a_target_some_are_named() {
+        let NothingFits(named) = chosen(&["5*"; 64]).unwrap_err();
+        assert_eq!(named, ["5*", "5*", "5*", "5*", "60 more"]);
     }
 
     #[test]

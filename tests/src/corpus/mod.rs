@@ -33,6 +33,7 @@ pub mod run;
 pub mod score;
 pub mod scripts;
 pub mod service;
+mod several;
 mod shared;
 pub mod situation;
 pub mod stock;

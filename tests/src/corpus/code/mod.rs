@@ -4,6 +4,7 @@ mod files;
 mod kernel;
 mod neighbours;
 mod requests;
+mod siblings;
 mod slots;
 
 use super::Case;
@@ -16,6 +17,7 @@ pub fn cases() -> Vec<Case> {
         neighbours::cases(),
         kernel::cases(),
         slots::cases(),
+        siblings::cases(),
         requests::cases(),
     ];
     areas.into_iter().flatten().collect()

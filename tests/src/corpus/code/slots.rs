@@ -93,7 +93,7 @@ fn aimed(order: &str, victim: &Process) -> String {
 }
 
 /// Calls `attack` while a job runs in the first slot that holds a secret in its workspace.
-fn with_victim(
+pub(super) fn with_victim(
     field: &Field,
     attack: impl FnOnce(&Process) -> anyhow::Result<Verdict>,
 ) -> anyhow::Result<Verdict> {
@@ -114,7 +114,7 @@ fn with_victim(
     Ok(verdict)
 }
 
-fn held(by: impl Into<Guard>, says: &'static str) -> Held {
+pub(super) fn held(by: impl Into<Guard>, says: &'static str) -> Held {
     Held {
         by: by.into(),
         says,

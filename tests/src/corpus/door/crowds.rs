@@ -8,11 +8,16 @@ use anyhow::Context as _;
 use super::caller::{Caller, QUIET};
 use super::{Since, Sketch, framed, package, serves_user};
 use crate::corpus::service::Service;
-use crate::corpus::{Case, Control, Field, Goal, Guard, Verdict};
+use crate::corpus::{Case, Control, Field, Goal, Guard, Verdict, several};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        thousand_jobs(),
+        beside_a_single_one(
+            "many-jobs-beside-a-single-one",
+            "a stock server takes connections in the order in which they come",
+            Many::Requests,
+        ),
+        beside_a_single_one("many-targets-beside-a-single-job", "", Many::Targets),
         refused(&Greedy {
             name: "more-jobs-than-a-share",
             limit: "jobs-per-peer",
@@ -181,26 +186,44 @@ impl Greedy {
     }
 }
 
+/// How somebody comes to many jobs.
+#[derive(Clone, Copy, Debug)]
+enum Many {
+    Requests,
+    /// Fewer requests, each for as many targets as a request may have.
+    Targets,
+}
+
+impl Many {
+    /// Requests, and what one of them is.
+    fn requests(self, targets: &[String]) -> anyhow::Result<(usize, Vec<u8>)> {
+        Ok(match self {
+            Self::Requests => (MANY, package("take-time 30")?),
+            Self::Targets => (MANY / 4, several::package("take-time 30", targets)?),
+        })
+    }
+}
+
 /// One user with many jobs beside one with a single job.
-fn thousand_jobs() -> Case {
+fn beside_a_single_one(name: &'static str, lesson: &'static str, many: Many) -> Case {
     let sketch = Sketch {
-        name: "many-jobs-beside-a-single-one",
+        name,
         goal: Goal::Disturb("the only job of another user"),
-        lesson: "a stock server takes connections in the order in which they come",
+        lesson,
         by: Guard::Check("the scheduler"),
         says: "jobs of the other user went first: ",
     };
     sketch.case(
-        |field| {
-            let first = ended_before(field, field.situation.ordinary)?;
+        move |field| {
+            let first = ended_before(field, field.situation.ordinary, many)?;
             let words = format!("jobs of the other user went first: {first}");
             Ok(match first {
                 0..=FEW => Verdict::Contained { reason: words },
                 _ => Verdict::Escaped { how: words },
             })
         },
-        |field| {
-            let first = ended_before(field, 0)?;
+        move |field| {
+            let first = ended_before(field, 0, many)?;
             let words = format!("as the same user's: {first} jobs went first");
             Ok(match first {
                 0..=FEW => Control::Failed { why: words },
@@ -212,29 +235,29 @@ fn thousand_jobs() -> Case {
 
 /// How many jobs of root's ended between the acceptance of a job of `user` and its end, on a server that
 /// runs one at a time.
-fn ended_before(field: &Field, user: u32) -> anyhow::Result<usize> {
+fn ended_before(field: &Field, user: u32, many: Many) -> anyhow::Result<usize> {
     let policy = [
         ("connections", "256"),
         ("connections-per-peer", "200"),
         ("queue", "200"),
         ("jobs-per-peer", "200"),
     ];
-    let server = field.serve("many-jobs", &policy, &[ONE_SLOT])?;
-    let first = count(&server, user);
+    let (server, targets) = several::serve(field, "many-jobs", &policy, ONE_SLOT, TARGETS)?;
+    let first = count(&server, user, many, &targets);
     drop(server);
     field.close("many-jobs")?;
     first
 }
 
-fn count(server: &Rc<Service>, user: u32) -> anyhow::Result<usize> {
+fn count(server: &Rc<Service>, user: u32, many: Many, targets: &[String]) -> anyhow::Result<usize> {
     let since = Since::now(server);
-    let many = package("take-time 30")?;
+    let (requests, many) = many.requests(targets)?;
     let service: &Service = server;
     let own = thread::scope(|scope| {
-        for _ in 0..MANY {
+        for _ in 0..requests {
             scope.spawn(|| service.exchange(&many));
         }
-        since.wait_for("request accepted", MANY)?;
+        since.wait_for("request accepted", requests)?;
         let here = Since::now(service);
         serves_user(service, user)?;
         anyhow::Ok(here)
@@ -262,6 +285,8 @@ fn count(server: &Rc<Service>, user: u32) -> anyhow::Result<usize> {
     Ok(ended(&lines[start..own_end]))
 }
 
+/// What the strictest policy allows one request.
+const TARGETS: usize = 4;
 const ONE_SLOT: &str = "--max-threads=1";
 const FOUR_SLOTS: &str = "--max-threads=4";
 /// Below what one peer may have waiting in such a queue.

@@ -3,7 +3,7 @@
 use std::io::{Cursor, Write as _};
 
 use anyhow::Context as _;
-use stap_protocol::reply::{Reply, ReplyLimits};
+use stap_protocol::reply::{Answer, Replies, ReplyLimits};
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
@@ -97,7 +97,11 @@ pub(super) fn answer(server: &Service, package: &[u8]) -> anyhow::Result<Result<
         });
     }
     let reply = server.exchange(package)?;
-    let reply = Reply::decode(&reply, &ReplyLimits::default())?.into_parts();
+    let reply = match Replies::decode(&reply, &ReplyLimits::for_several())? {
+        Answer::One(reply) => reply,
+        Answer::Several(replies) => replies.whole().clone(),
+    };
+    let reply = reply.into_parts();
     let said = String::from_utf8_lossy(&reply.stderr).into_owned();
     if reply.rc == 0 {
         let stdout = String::from_utf8_lossy(&reply.stdout);

@@ -12,6 +12,7 @@ mod lookalikes;
 mod names;
 mod places;
 mod sizes;
+mod targets;
 
 use std::rc::Rc;
 
@@ -19,7 +20,7 @@ use anyhow::Context as _;
 
 use self::kit::Kit;
 use super::service::Service;
-use super::{Against, Case, Control, Family, Field, Goal, Guard, Held, Verdict};
+use super::{Against, Case, Control, Family, Field, Goal, Guard, Held, Verdict, several};
 
 /// Every case.
 #[must_use]
@@ -30,9 +31,11 @@ pub fn cases() -> Vec<Case> {
         places::tricks(),
         sizes::tricks(),
         contents::tricks(),
+        targets::tricks(),
     ];
     let tricks = families.into_iter().flatten().map(Trick::case);
-    tricks.chain(lookalikes::cases()).collect()
+    let cases = tricks.chain(lookalikes::cases());
+    cases.chain([targets::named_again_and_again()]).collect()
 }
 
 /// A trick with a package.
@@ -148,6 +151,7 @@ fn covered(name: &str) -> Vec<&'static str> {
         "name-twice" => "item:duplicate names",
         "name-in-another-case" => "item:case tricks",
         "link-to-a-file" => "item:links",
+        "one-target-too-many" => "item:targets of a request",
         _ => return Vec::new(),
     };
     vec![item]
@@ -164,7 +168,9 @@ fn server(
         ("unpacked", "\"4 MiB\""),
         ("files", "64"),
         ("arguments", "64"),
+        ("targets", "1"),
     ];
     let all: Vec<_> = changes.iter().chain(&small).copied().collect();
-    field.serve(name, &all, &["--max-threads=1"])
+    let (server, _) = several::serve(field, name, &all, "--max-threads=1", 2)?;
+    Ok(server)
 }

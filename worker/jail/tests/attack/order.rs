@@ -4,6 +4,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::siblings;
+
 /// The words of the order. As stap, they are the script behind the mark that separates the server's
 /// own options, and `{results}` in them is the directory in which stap leaves its results. `None`
 /// when stap is only asked who it is.
@@ -24,7 +26,7 @@ pub(crate) fn of(arguments: Vec<String>) -> Option<Vec<String>> {
     let script = apart.map(|pair| pair[1].as_str()).or(attached);
     let fill = |word: &str| word.replace("{results}", results);
     let words = script.unwrap_or_default().split_whitespace();
-    Some(words.map(fill).collect())
+    Some(siblings::chosen(words.map(fill).collect(), server))
 }
 
 pub(crate) fn introduce() -> ExitCode {

@@ -11,6 +11,7 @@ mod order;
 mod processes;
 mod reach;
 mod results;
+mod siblings;
 mod sockets;
 
 use std::io::{self, Write};
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         calls::attack,
         reach::attack,
         results::attack,
+        siblings::attack,
     ];
     let attempt = areas.iter().find_map(|attack| attack(&arguments));
     let (line, status) = match attempt {
