@@ -8,6 +8,8 @@
 //!
 //! A job starts when there is a slot for it and, beside others, memory for all of them: as much as jobs took so far.
 
+mod appetite;
+mod expected;
 mod place;
 mod queue;
 
@@ -27,8 +29,11 @@ use crate::executor::{Executor, NotReady};
 use crate::headroom::Headroom;
 use crate::peer::Peer;
 
+use appetite::Appetite;
+pub use expected::Experience;
+use expected::{Need, average};
 pub(crate) use place::followed;
-pub use place::{Place, Standing};
+pub use place::{Place, Standing, Ticket};
 use queue::Queue;
 
 /// Takes jobs in.
@@ -76,29 +81,6 @@ pub enum Refusal {
     Stopped,
 }
 
-/// A place in the queue, then in a slot. Dropping it cancels the job.
-#[derive(Debug)]
-pub struct Ticket {
-    report: oneshot::Receiver<Report>,
-    standings: watch::Receiver<Standing>,
-}
-
-impl Ticket {
-    /// What becomes of the job until it ends. The place of one that waits is looked up once a second.
-    #[must_use]
-    pub fn standings(&self) -> watch::Receiver<Standing> {
-        self.standings.clone()
-    }
-
-    /// Waits for the end of the job.
-    ///
-    /// # Errors
-    /// [`Refusal::Stopped`] when the job was dropped because the server stops.
-    pub async fn report(self) -> Result<Report, Refusal> {
-        self.report.await.map_err(|_dropped| Refusal::Stopped)
-    }
-}
-
 impl Scheduler {
     /// Makes a scheduler and the task that serves it, which ends when `stop` is cancelled or the
     /// executor is gone. Ending drops all jobs.
@@ -106,10 +88,11 @@ impl Scheduler {
         executor: Arc<E>,
         bounds: Bounds,
         headroom: Headroom,
+        experience: Experience,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, submissions) = mpsc::channel(SUBMISSIONS);
-        let (outlook, watched) = watch::channel(FIRST_GUESS);
+        let (outlook, watched) = watch::channel(experience.typical(false));
         let desk = Desk {
             executor,
             bounds,
@@ -118,10 +101,8 @@ impl Scheduler {
             running: JoinSet::new(),
             owners: HashMap::new(),
             jobs: HashMap::new(),
-            typical: FIRST_GUESS,
-            headroom,
-            appetite: FIRST_APPETITE,
-            is_short: false,
+            experience,
+            appetite: Appetite::beside(headroom),
             outlook,
             next_look: Instant::now(),
         };
@@ -177,6 +158,15 @@ struct Waiting {
     job: Job,
     done: oneshot::Sender<Report>,
     standing: watch::Sender<Standing>,
+    need: Option<Need>,
+}
+
+/// What is remembered of a job that runs.
+struct Owner {
+    peer: Peer,
+    need: Option<Need>,
+    is_long: bool,
+    began: Instant,
 }
 
 struct Desk<E: Executor> {
@@ -185,15 +175,10 @@ struct Desk<E: Executor> {
     submissions: mpsc::Receiver<Submission>,
     queue: Queue<Waiting>,
     running: JoinSet<Option<Usage>>,
-    owners: HashMap<Id, Peer>,
+    owners: HashMap<Id, Owner>,
     jobs: HashMap<Peer, usize>,
-    /// A moving average of how long jobs take.
-    typical: Duration,
-    headroom: Headroom,
-    /// How many bytes a job takes: as many as the largest did, forgotten slowly.
-    appetite: u64,
-    /// Whether jobs wait for memory, so that it is said once.
-    is_short: bool,
+    experience: Experience,
+    appetite: Appetite,
     outlook: watch::Sender<Duration>,
     /// When those that wait are told their places again.
     next_look: Instant,
@@ -202,7 +187,7 @@ struct Desk<E: Executor> {
 impl<E: Executor> Desk<E> {
     async fn run(mut self, stop: CancellationToken) {
         loop {
-            let has_room = self.queue.is_empty() || self.has_room();
+            let has_room = self.queue.is_empty() || self.appetite.has_room(self.running.len());
             // Every arm is cancel-safe; waiting for a slot again only loses a place in a line that
             // nobody else stands in.
             tokio::select! {
@@ -233,14 +218,13 @@ impl<E: Executor> Desk<E> {
         let answer = self.admit(peer).map(|()| {
             let (done, report) = oneshot::channel();
             let (standing, standings) = watch::channel(Standing::Taken);
-            self.queue.push(
-                peer,
-                Waiting {
-                    job,
-                    done,
-                    standing,
-                },
-            );
+            let waiting = Waiting {
+                need: Experience::need(&job),
+                job,
+                done,
+                standing,
+            };
+            self.queue.push(peer, waiting);
             *self.jobs.entry(peer).or_default() += 1;
             Ticket { report, standings }
         });
@@ -270,25 +254,6 @@ impl<E: Executor> Desk<E> {
         }
     }
 
-    /// Whether one more job has its memory even if those that run take all of theirs only now. Where none runs, one
-    /// always may: its own limit bounds it.
-    fn has_room(&mut self) -> bool {
-        let jobs = self.running.len() as u64;
-        let needed = self.appetite.saturating_mul(jobs + 1);
-        let available = self.headroom.available().filter(|_| jobs > 0);
-        let is_short = available.is_some_and(|available| available < needed);
-        if is_short && !self.is_short {
-            tracing::warn!(
-                "jobs wait for memory: {} MiB are available, and {} jobs take up to {} MiB each; free some, or lower --max-threads",
-                available.unwrap_or_default() >> 20,
-                jobs + 1,
-                self.appetite >> 20
-            );
-        }
-        self.is_short = is_short;
-        !is_short
-    }
-
     /// When about half of the queue is done, if jobs take as long as they did.
     fn drain_time(&self) -> Duration {
         self.rounds(self.queue.len() / 2)
@@ -302,7 +267,14 @@ impl<E: Executor> Desk<E> {
     /// How long so many jobs take with all slots, if they take as long as the last ones did.
     fn rounds(&self, jobs: usize) -> Duration {
         let rounds = u32::try_from(jobs.div_ceil(self.bounds.slots.get())).unwrap_or(u32::MAX);
-        self.typical.saturating_mul(rounds.max(1)).clamp(SOON, LATE)
+        let typical = average(self.queue.iter().map(|job| self.takes(job)));
+        let typical = typical.unwrap_or_else(|| self.experience.typical(false));
+        typical.saturating_mul(rounds.max(1)).clamp(SOON, LATE)
+    }
+
+    fn takes(&self, job: &Waiting) -> Duration {
+        self.experience
+            .typical(self.experience.is_long(job.need.as_ref()))
     }
 
     fn look_out(&self) {
@@ -314,12 +286,16 @@ impl<E: Executor> Desk<E> {
         self.next_look = Instant::now() + SOON;
         self.forget_cancelled();
         // Where memory is short, no more jobs run than do now.
-        let slots = match self.is_short {
+        let slots = match self.appetite.is_short {
             true => self.running.len(),
             false => self.bounds.slots.get(),
         };
-        let standings = self.queue.in_order().into_iter().map(|job| &job.standing);
-        place::tell(standings, self.typical, slots);
+        let is_long = |job: &Waiting| self.experience.is_long(job.need.as_ref());
+        let order = self.queue.in_order(is_long).into_iter();
+        let order: Vec<_> = order.map(|job| (&job.standing, self.takes(job))).collect();
+        let typical = |owner: &Owner| self.experience.typical(owner.is_long);
+        let running = average(self.owners.values().map(typical));
+        place::tell(&order, running.unwrap_or_default(), slots);
     }
 
     fn forget_cancelled(&mut self) {
@@ -329,16 +305,23 @@ impl<E: Executor> Desk<E> {
     }
 
     fn dispatch(&mut self, slot: E::Slot) {
+        // The slot may be that of a job whose end nobody has looked at, and whose turn it is depends on it.
+        while let Some(ended) = self.running.try_join_next_with_id() {
+            self.ended(ended);
+        }
         self.forget_cancelled();
-        let Some((peer, waiting)) = self.queue.pop() else {
+        let is_long = |job: &Waiting| self.experience.is_long(job.need.as_ref());
+        let Some((peer, waiting)) = self.queue.pop(is_long) else {
             return;
         };
-        let Waiting {
-            job,
-            mut done,
-            standing,
-        } = waiting;
-        standing.send_replace(Standing::Running);
+        waiting.standing.send_replace(Standing::Running);
+        let owner = Owner {
+            peer,
+            is_long: is_long(&waiting),
+            need: waiting.need,
+            began: Instant::now(),
+        };
+        let (job, mut done) = (waiting.job, waiting.done);
         let executor = Arc::clone(&self.executor);
         let span = tracing::info_span!("request", id = %job.request);
         let task = async move {
@@ -351,34 +334,29 @@ impl<E: Executor> Desk<E> {
             done.send(report).ok().map(|()| usage)
         };
         let handle = self.running.spawn(task.instrument(span));
-        self.owners.insert(handle.id(), peer);
+        self.owners.insert(handle.id(), owner);
         if self.running.len() > 1 {
             tracing::info!("Processing {} concurrent requests...", self.running.len());
         }
     }
 
     fn ended(&mut self, ended: Result<(Id, Option<Usage>), tokio::task::JoinError>) {
-        let id = match ended {
-            Ok((id, usage)) => {
-                if let Some(usage) = usage {
-                    self.learn(usage);
-                }
-                id
+        let (id, usage) = ended.unwrap_or_else(|error| (error.id(), None));
+        if let Some(owner) = self.owners.remove(&id) {
+            self.queue.ended(owner.peer);
+            self.release(owner.peer);
+            if let Some(usage) = usage {
+                self.learn(owner, usage);
             }
-            Err(error) => error.id(),
-        };
-        if let Some(peer) = self.owners.remove(&id) {
-            self.queue.ended(peer);
-            self.release(peer);
         }
         self.look_out();
     }
 
-    fn learn(&mut self, usage: Usage) {
-        self.typical = (self.typical * 7 + usage.wall) / 8;
-        // Where no host can tell, the first guess stays.
-        let peak = usage.peak_memory.unwrap_or(self.appetite);
-        self.appetite = peak.max(self.appetite / 8 * 7 + peak / 8);
+    fn learn(&mut self, owner: Owner, usage: Usage) {
+        // What the worker does in front of a job is not the job's, and yet its user waits for it.
+        let took = usage.wall.max(owner.began.elapsed());
+        self.experience.learn(owner.need, owner.is_long, took);
+        self.appetite.learn(usage.peak_memory);
     }
 
     fn release(&mut self, peer: Peer) {
@@ -393,10 +371,6 @@ impl<E: Executor> Desk<E> {
 
 /// Submissions that wait for the desk; it answers at once, so a few are enough.
 const SUBMISSIONS: usize = 16;
-/// How long a compile takes before one was seen.
-const FIRST_GUESS: Duration = Duration::from_secs(4);
-/// What a compile of a large script takes at its peak; most take less.
-const FIRST_APPETITE: u64 = 340 << 20;
 /// Bounds of what a refused client is told.
 const SOON: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(120);

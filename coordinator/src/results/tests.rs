@@ -135,6 +135,7 @@ impl Play {
             Arc::clone(&stage),
             bounds,
             Headroom::unknown(),
+            scheduler::Experience::default(),
             stop.clone(),
         );
         let (witness, mut questions) = Witness::new();

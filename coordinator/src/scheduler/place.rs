@@ -3,7 +3,33 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use stap_protocol::job::Report;
+use tokio::sync::{oneshot, watch};
+
+use super::Refusal;
+
+/// A place in the queue, then in a slot. Dropping it cancels the job.
+#[derive(Debug)]
+pub struct Ticket {
+    pub(super) report: oneshot::Receiver<Report>,
+    pub(super) standings: watch::Receiver<Standing>,
+}
+
+impl Ticket {
+    /// What becomes of the job until it ends. The place of one that waits is looked up once a second.
+    #[must_use]
+    pub fn standings(&self) -> watch::Receiver<Standing> {
+        self.standings.clone()
+    }
+
+    /// Waits for the end of the job.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopped`] when the job was dropped because the server stops.
+    pub async fn report(self) -> Result<Report, Refusal> {
+        self.report.await.map_err(|_dropped| Refusal::Stopped)
+    }
+}
 
 /// What has become of a job so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,26 +54,33 @@ pub struct Place {
     pub wait: Duration,
 }
 
-/// In what time the turn of a job with so many in front of it is: where `slots` jobs run that take `typical` each,
-/// one of them ends every `typical / slots`.
-fn wait(in_front: usize, typical: Duration, slots: usize) -> Duration {
-    let ends = u32::try_from(in_front.saturating_add(1)).unwrap_or(u32::MAX);
+/// In what time each of those that wait has its turn, given how long each takes. Where `slots` jobs run that take
+/// `running` each, one of them ends every `running / slots`.
+fn waits(
+    each: impl Iterator<Item = Duration>,
+    running: Duration,
+    slots: usize,
+) -> impl Iterator<Item = Duration> {
     let slots = u32::try_from(slots.max(1)).unwrap_or(u32::MAX);
-    typical.saturating_mul(ends) / slots
+    each.scan(running, move |in_front, own| {
+        let wait = *in_front / slots;
+        *in_front = in_front.saturating_add(own);
+        Some(wait)
+    })
 }
 
-/// Tells those that wait, in the order of their turns.
-pub(super) fn tell<'a>(
-    waiting: impl ExactSizeIterator<Item = &'a watch::Sender<Standing>>,
-    typical: Duration,
+/// Tells those that wait, in the order of their turns, each with how long it takes.
+pub(super) fn tell(
+    waiting: &[(&watch::Sender<Standing>, Duration)],
+    running: Duration,
     slots: usize,
 ) {
-    let all = waiting.len();
-    for (in_front, standing) in waiting.enumerate() {
+    let waits = waits(waiting.iter().map(|(_, own)| *own), running, slots);
+    for (in_front, ((standing, _), wait)) in waiting.iter().zip(waits).enumerate() {
         let place = Standing::Waiting(Place {
             position: in_front + 1,
-            waiting: all,
-            wait: wait(in_front, typical, slots),
+            waiting: waiting.len(),
+            wait,
         });
         standing.send_if_modified(|told| std::mem::replace(told, place) != place);
     }
@@ -80,27 +113,37 @@ mod tests {
 
     use super::*;
 
+    fn all(each: &[u64], running: u64, slots: usize) -> Vec<Duration> {
+        let each = each.iter().map(|seconds| Duration::from_secs(*seconds));
+        waits(each, Duration::from_secs(running), slots).collect()
+    }
+
     #[test]
     fn two_slots_halve_the_wait() {
-        let typical = Duration::from_secs(4);
-        assert_eq!(wait(0, typical, 1), typical);
-        assert_eq!(wait(2, typical, 1), typical * 3);
-        assert_eq!(wait(2, typical, 2), typical * 3 / 2);
+        let seconds = |waits: [u64; 3]| waits.map(Duration::from_secs);
+        assert_eq!(all(&[4, 40, 4], 4, 1), seconds([4, 8, 48]));
+        assert_eq!(all(&[4, 40, 4], 4, 2), seconds([2, 4, 24]));
     }
 
     proptest! {
         #[test]
-        fn nobody_waits_longer_for_fewer_or_quicker_jobs_or_more_slots(
-            (in_front, fewer) in (0_usize..1 << 20).prop_flat_map(|most| (Just(most), 0..=most)),
-            (typical, quicker) in (0_u64..1 << 40).prop_flat_map(|most| (Just(most), 0..=most)),
+        fn nobody_waits_longer_because_somebody_left_or_there_is_a_slot_more(
+            each in prop::collection::vec(0_u64..1 << 40, 1..20),
+            leaves in any::<prop::sample::Index>(),
+            running in 0_u64..1 << 40,
             slots in 0_usize..1000,
-            more in 0_usize..1000,
         ) {
-            let (typical, quicker) = (Duration::from_nanos(typical), Duration::from_nanos(quicker));
-            let longest = wait(in_front, typical, slots);
-            prop_assert!(wait(fewer, typical, slots) <= longest);
-            prop_assert!(wait(in_front, quicker, slots) <= longest);
-            prop_assert!(wait(in_front, typical, slots + more) <= longest);
+            let before = all(&each, running, slots);
+            prop_assert!(before.is_sorted());
+            let more = all(&each, running, slots + 1);
+            prop_assert!(more.iter().zip(&before).all(|(more, before)| more <= before));
+            let left = leaves.index(each.len());
+            let mut others = each.clone();
+            others.remove(left);
+            let mut expected = before;
+            expected.remove(left);
+            let after = all(&others, running, slots);
+            prop_assert!(after.iter().zip(&expected).all(|(after, before)| after <= before));
         }
     }
 

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use stap_protocol::job::Outcome;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::expected::FIRST_SHORT;
 use super::*;
+
+mod turns;
 
 /// Runs jobs until the test lets them end, and tells the test what it was given and what was dropped.
 struct Stage {
@@ -59,14 +62,15 @@ impl Executor for Stage {
     }
 }
 
-fn job(request: &str) -> Job {
+/// One that compiles nothing.
+pub(super) fn job(request: &str) -> Job {
     Job {
         request: request.to_owned(),
         target: stap_protocol::target::TargetName {
             release: "6.1.0".parse().unwrap(),
             arch: "x86_64".parse().unwrap(),
         },
-        arguments: Vec::new(),
+        arguments: vec![b"-p2".to_vec()],
         files: Vec::new(),
         locale: Vec::new(),
         to_be_signed: false,
@@ -98,7 +102,13 @@ fn play_with(slots: usize, bounds: Bounds, headroom: Headroom) -> Play {
         events: sender,
     });
     let stop = CancellationToken::new();
-    let (scheduler, task) = Scheduler::new(Arc::clone(&stage), bounds, headroom, stop.clone());
+    let (scheduler, task) = Scheduler::new(
+        Arc::clone(&stage),
+        bounds,
+        headroom,
+        Experience::default(),
+        stop.clone(),
+    );
     let mut tasks = JoinSet::new();
     tasks.spawn(task);
     Play {
@@ -218,7 +228,7 @@ async fn the_time_to_come_back_grows_with_the_queue_and_with_how_long_jobs_take(
         };
         told.push(retry);
     }
-    assert_eq!(told, [FIRST_GUESS, FIRST_GUESS * 2, FIRST_GUESS * 3]);
+    assert_eq!(told, [FIRST_SHORT, FIRST_SHORT * 2, FIRST_SHORT * 3]);
     assert_eq!(play.event().await, "started x");
     play.stage.took.lock().unwrap().wall = Duration::from_secs(3600);
     play.stage.end.add_permits(1);
@@ -291,20 +301,20 @@ async fn a_job_beside_others_waits_for_memory_and_the_first_does_not() {
     }
     assert_eq!(play.event().await, "started 1");
     // Enough for the second only, which must not count on what the first has not taken yet.
-    free.set(FIRST_APPETITE * 3 - 1);
+    free.set(appetite::FIRST * 3 - 1);
     assert_eq!(play.event().await, "started 2");
     tokio::time::sleep(LATE).await;
     assert!(!play.has_event());
-    free.set(FIRST_APPETITE * 3);
+    free.set(appetite::FIRST * 3);
     assert_eq!(play.event().await, "started 3");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_end_makes_room_and_shows_what_jobs_take() {
     let free = Free::default();
-    free.set(FIRST_APPETITE * 2);
+    free.set(appetite::FIRST * 2);
     let mut play = play_with(4, bounds(8, 8), free.headroom());
-    play.stage.took.lock().unwrap().peak_memory = Some(FIRST_APPETITE * 4);
+    play.stage.took.lock().unwrap().peak_memory = Some(appetite::FIRST * 4);
     let mut tickets = Vec::new();
     for name in ["1", "2", "3", "4"] {
         tickets.push(play.scheduler.submit(peer(1), job(name)).await.unwrap());
@@ -320,58 +330,4 @@ async fn an_end_makes_room_and_shows_what_jobs_take() {
     );
     play.stage.end.add_permits(1);
     assert_eq!(play.event().await, "started 3", "alone, one always may");
-}
-
-/// The places that jobs were told last, as `position/waiting` and the wait.
-fn places(tickets: &[Ticket]) -> Vec<String> {
-    let told = |ticket: &Ticket| match *ticket.standings().borrow() {
-        Standing::Taken => "taken".to_owned(),
-        Standing::Running => "running".to_owned(),
-        Standing::Waiting(place) => {
-            let Place {
-                position,
-                waiting,
-                wait,
-            } = place;
-            format!("{position}/{waiting} {wait:?}")
-        }
-    };
-    tickets.iter().map(told).collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_that_waits_is_told_its_place_in_the_fair_order_and_when_its_turn_is() {
-    let mut play = play(1, bounds(64, 64));
-    let mut tickets = Vec::new();
-    for (owner, name) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1")] {
-        tickets.push(play.scheduler.submit(peer(owner), job(name)).await.unwrap());
-    }
-    assert_eq!(play.event().await, "started a1");
-    tokio::time::sleep(SOON * 2).await;
-    let expected = ["running", "2/3 8s", "3/3 12s", "1/3 4s"];
-    assert_eq!(places(&tickets), expected);
-    // Nobody else hears of it when somebody who waits leaves, and yet the others move up.
-    drop(tickets.pop());
-    tokio::time::sleep(SOON * 2).await;
-    assert_eq!(places(&tickets), ["running", "1/2 4s", "2/2 8s"]);
-    play.stage.took.lock().unwrap().wall = FIRST_GUESS * 9;
-    play.stage.end.add_permits(1);
-    assert_eq!(play.event().await, "started a2");
-    tokio::time::sleep(SOON * 2).await;
-    assert_eq!(places(&tickets)[1..], ["running", "1/1 8s"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn where_memory_is_short_the_wait_is_that_of_the_slots_that_can_be_used() {
-    let free = Free::default();
-    let mut bounds = bounds(8, 8);
-    bounds.slots = NonZeroUsize::new(4).unwrap();
-    let mut play = play_with(4, bounds, free.headroom());
-    let mut tickets = Vec::new();
-    for name in ["1", "2", "3"] {
-        tickets.push(play.scheduler.submit(peer(1), job(name)).await.unwrap());
-    }
-    assert_eq!(play.event().await, "started 1");
-    tokio::time::sleep(SOON * 2).await;
-    assert_eq!(places(&tickets), ["running", "1/2 4s", "2/2 8s"]);
 }

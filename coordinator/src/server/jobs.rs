@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::catalogue::Catalogue;
 use crate::headroom::Headroom;
 use crate::results::{Keeping, Results};
-use crate::scheduler::{Bounds, Scheduler};
+use crate::scheduler::{Bounds, Experience, Scheduler};
 use crate::worker::{LocalWorker, Program, Spawned, relay};
 
 /// What was put to work.
@@ -54,7 +54,14 @@ impl Jobs {
             .context("connecting to the worker")?;
         spawn_worker_tasks(tasks, link, stderr, release, gone);
         let witness = worker.witness();
-        let (scheduler, desk) = Scheduler::new(Arc::new(worker), bounds, headroom, release.clone());
+        let experience = Experience::with(&readiness.targets);
+        let (scheduler, desk) = Scheduler::new(
+            Arc::new(worker),
+            bounds,
+            headroom,
+            experience,
+            release.clone(),
+        );
         tasks.spawn(desk);
         let catalogue = Catalogue::new(readiness.targets);
         let results = Results::new(scheduler.clone(), witness, keeping, tasks.clone());

@@ -93,10 +93,10 @@ fn whoever_does_not_ask_gets_not_one_byte_more_however_long_he_waits() {
         let package = script(HELLO).encode();
         let stream = connected(&server).await;
         let mut second = Box::pin(stream.exchange(&package, 1 << 20));
-        // By the time that somebody who came later has been told so, the second could have been told, too.
+        // By the time that the third has been told that both wait, the second could have been told so, too.
         let behind = curious(script("hello 3"));
         let third = hearing(&server, &behind, |notice| {
-            if matches!(notice, Notice::Queued { position: 2, .. }) {
+            if matches!(notice, Notice::Queued { waiting: 2, .. }) {
                 is_heard.notify_one();
             }
         });
@@ -151,4 +151,41 @@ fn of_several_targets_each_end_is_told() {
         assert!(told.contains(end), "{end} is not in\n{told}");
     }
     assert!(told.contains("running"), "{told}");
+}
+
+/// Of one user: his listing does not wait for the compile that has to find out about a kernel first.
+#[test]
+fn what_compiles_nothing_passes_the_first_compile_for_a_target() {
+    let server = Server::start(&["--max-threads=1"]);
+    talk(async {
+        let both_wait = tokio::sync::Notify::new();
+        let hear = |notice| {
+            if matches!(notice, Notice::Queued { waiting: 2, .. }) {
+                both_wait.notify_one();
+            }
+        };
+        let mut first = Box::pin(hold_the_slot(&server));
+        tokio::select! {
+            () = &mut first => {}
+            () = logged(&server, "runs job 1") => {}
+        }
+        let long = curious(script("hello long"));
+        let short = curious(request(&["-p2", "-ehello short"]));
+        let mut both = Box::pin(async {
+            let long = hearing(&server, &long, hear);
+            let short = hearing(&server, &short, hear);
+            tokio::join!(long, short)
+        });
+        tokio::select! {
+            () = &mut first => {}
+            _ = &mut both => panic!("there is no slot for them"),
+            () = both_wait.notified() => {}
+        }
+        drop(first);
+        both.await;
+    });
+    let log = server.log();
+    for line in ["runs job 2: hello short", "runs job 3: hello long"] {
+        assert!(log.contains(line), "{line} is not in\n{log}");
+    }
 }

@@ -15,7 +15,7 @@ impl Variant {
     /// The variant that a command line needs; `None` when it never comes to compiling C.
     pub(super) fn needed_by(arguments: &[Vec<u8>]) -> Option<Self> {
         let command = options::parse(arguments).ok()?;
-        reaches_pass_4(&command).then(|| Self::of(&command))
+        command.reaches_pass_4().then(|| Self::of(&command))
     }
 
     /// That of a command line which was read.
@@ -36,27 +36,6 @@ impl Variant {
             Self::Guru => "guru",
         }
     }
-}
-
-fn reaches_pass_4(command: &CommandLine) -> bool {
-    let stops_early = command
-        .short_values('p')
-        .any(|pass| matches!(pass, b"1" | b"2" | b"3"));
-    let lists = ['l', 'L', 'V', 'h']
-        .iter()
-        .any(|letter| command.has_short(*letter));
-    let is_bpf = command.has_long("bpf")
-        || command
-            .long_values("runtime")
-            .any(|runtime| runtime == Some(b"bpf"));
-    let dumps = [
-        "dump-probe-types",
-        "dump-probe-aliases",
-        "dump-functions",
-        "version",
-        "help",
-    ];
-    !(stops_early || lists || is_bpf || dumps.iter().any(|name| command.has_long(name)))
 }
 
 #[cfg(test)]

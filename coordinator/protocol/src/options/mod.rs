@@ -97,6 +97,29 @@ impl CommandLine {
         self.long_values(wanted).next().is_some()
     }
 
+    /// Whether stap comes to compiling C for the kernel.
+    #[must_use]
+    pub fn reaches_pass_4(&self) -> bool {
+        let stops_early = self
+            .short_values('p')
+            .any(|pass| matches!(pass, b"1" | b"2" | b"3"));
+        let lists = ['l', 'L', 'V', 'h']
+            .iter()
+            .any(|letter| self.has_short(*letter));
+        let is_bpf = self.has_long("bpf")
+            || self
+                .long_values("runtime")
+                .any(|runtime| runtime == Some(b"bpf"));
+        let dumps = [
+            "dump-probe-types",
+            "dump-probe-aliases",
+            "dump-functions",
+            "version",
+            "help",
+        ];
+        !(stops_early || lists || is_bpf || dumps.iter().any(|name| self.has_long(name)))
+    }
+
     /// Spells the command line so that it can be read in one way only: every option in full and with
     /// its value attached, where it can be, and operands that could be taken for options behind
     /// `--`.

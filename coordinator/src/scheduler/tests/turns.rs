@@ -1,0 +1,103 @@
+//! Whose turn it is, and what those who wait are told of it.
+
+use super::*;
+
+/// The places that jobs were told last, as `position/waiting` and the wait.
+fn places(tickets: &[Ticket]) -> Vec<String> {
+    let told = |ticket: &Ticket| match *ticket.standings().borrow() {
+        Standing::Taken => "taken".to_owned(),
+        Standing::Running => "running".to_owned(),
+        Standing::Waiting(place) => {
+            let Place {
+                position,
+                waiting,
+                wait,
+            } = place;
+            format!("{position}/{waiting} {wait:?}")
+        }
+    };
+    tickets.iter().map(told).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_that_waits_is_told_its_place_in_the_fair_order_and_when_its_turn_is() {
+    let mut play = play(1, bounds(64, 64));
+    let mut tickets = Vec::new();
+    for (owner, name) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1")] {
+        tickets.push(play.scheduler.submit(peer(owner), job(name)).await.unwrap());
+    }
+    assert_eq!(play.event().await, "started a1");
+    tokio::time::sleep(SOON * 2).await;
+    let expected = ["running", "2/3 8s", "3/3 12s", "1/3 4s"];
+    assert_eq!(places(&tickets), expected);
+    // Nobody else hears of it when somebody who waits leaves, and yet the others move up.
+    drop(tickets.pop());
+    tokio::time::sleep(SOON * 2).await;
+    assert_eq!(places(&tickets), ["running", "1/2 4s", "2/2 8s"]);
+    play.stage.took.lock().unwrap().wall = FIRST_SHORT * 9;
+    play.stage.end.add_permits(1);
+    assert_eq!(play.event().await, "started a2");
+    tokio::time::sleep(SOON * 2).await;
+    assert_eq!(places(&tickets)[1..], ["running", "1/1 8s"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_memory_is_short_the_wait_is_that_of_the_slots_that_can_be_used() {
+    let free = Free::default();
+    let mut bounds = bounds(8, 8);
+    bounds.slots = NonZeroUsize::new(4).unwrap();
+    let mut play = play_with(4, bounds, free.headroom());
+    let mut tickets = Vec::new();
+    for name in ["1", "2", "3"] {
+        tickets.push(play.scheduler.submit(peer(1), job(name)).await.unwrap());
+    }
+    assert_eq!(play.event().await, "started 1");
+    tokio::time::sleep(SOON * 2).await;
+    assert_eq!(places(&tickets), ["running", "1/2 4s", "2/2 8s"]);
+}
+
+#[tokio::test]
+async fn a_compile_is_passed_only_until_its_target_is_warm() {
+    let mut play = play(1, bounds(64, 64));
+    let compile = |name| Job {
+        arguments: vec![b"-p4".to_vec()],
+        ..job(name)
+    };
+    let mut tickets = Vec::new();
+    let mut submit = async |one| tickets.push(play.scheduler.submit(peer(1), one).await);
+    submit(job("0")).await;
+    assert_eq!(
+        play.events.get_mut().unwrap().recv().await.unwrap(),
+        "started 0"
+    );
+    for one in [
+        compile("first"),
+        compile("second"),
+        job("1"),
+        compile("third"),
+        job("2"),
+    ] {
+        submit(one).await;
+    }
+    let mut order = Vec::new();
+    for _ in 0..5 {
+        play.stage.end.add_permits(1);
+        order.push(play.event().await);
+    }
+    assert_eq!(
+        order,
+        [
+            "started 1",
+            "started 2",
+            "started first",
+            "started second",
+            "started third"
+        ]
+    );
+    for one in [compile("fourth"), job("3")] {
+        tickets.push(play.scheduler.submit(peer(1), one).await);
+        play.stage.end.add_permits(1);
+        order.push(play.event().await);
+    }
+    assert_eq!(order[5..], ["started fourth", "started 3"]);
+}
