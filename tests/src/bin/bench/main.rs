@@ -22,6 +22,7 @@ mod latency;
 mod machine;
 mod memory;
 mod misses;
+mod passes;
 mod repeats;
 mod table;
 mod targets;

@@ -14,6 +14,7 @@ use stap_tests::server::Server;
 
 use crate::account::Account;
 use crate::kinds::{self, HELLO, Script};
+use crate::passes::Passes;
 use crate::table::Series;
 
 /// Who compiles for whom.
@@ -109,6 +110,16 @@ impl<'a> Yard<'a> {
         }
     }
 
+    /// Compiles, and hears from stap what its passes took.
+    pub(crate) fn compile_told(&self, way: Way, script: &Script) -> (Cost, Passes) {
+        let server = self.server(way);
+        let release = [self.site.release().to_owned()];
+        let before = Account::of(way, server);
+        let (wall, said) = self.run(way, server, &release, script, &["-v"]);
+        let cpu = Account::of(way, server) - before;
+        (Cost { wall, cpu }, Passes::read(&said))
+    }
+
     /// Compiles while others do; only the time on the wall is one's own.
     pub(crate) fn ask(&self, way: Way, server: Option<&Server>, script: &Script) -> Duration {
         self.ask_for(way, server, &[self.site.release().to_owned()], script)
@@ -122,6 +133,18 @@ impl<'a> Yard<'a> {
         releases: &[String],
         script: &Script,
     ) -> Duration {
+        self.run(way, server, releases, script, &[]).0
+    }
+
+    /// Returns what was said on stderr, too.
+    fn run(
+        &self,
+        way: Way,
+        server: Option<&Server>,
+        releases: &[String],
+        script: &Script,
+        options: &[&str],
+    ) -> (Duration, String) {
         let directory = self.directory();
         let client = self.client();
         let (command, option) = match way {
@@ -136,12 +159,14 @@ impl<'a> Yard<'a> {
             .args(address)
             .args(releases.iter().flat_map(|release| ["-r", release]))
             .arg("-p4")
+            .args(options)
             .args(script.arguments(&client.home()));
         let start = Instant::now();
-        command.deadline(lab::SLOW).run().exits(0);
+        let finished = command.deadline(lab::SLOW).run();
         let wall = start.elapsed();
+        finished.exits(0);
         fs::remove_dir_all(directory).expect("root may write everywhere");
-        wall
+        (wall, finished.err())
     }
 
     fn stap(&self, user: User, directory: &Path) -> Invocation {
