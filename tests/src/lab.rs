@@ -1,5 +1,7 @@
 //! A test body in its own world, and the people in it.
 
+mod sources;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +12,12 @@ use rustix::process::Signal;
 
 use crate::command::Invocation;
 use crate::process;
-use crate::requirement::{self, Peer};
+use crate::requirement::Peer;
 use crate::wait;
 use crate::world::{self, Sources};
+
+pub use self::sources::kept;
+use self::sources::{enter_program, sources, sources_with};
 
 /// The founding example, with the quotes that its first publication lost.
 pub const HELLO: &str = r#"probe begin { printf("Hello World!\n"); exit() }"#;
@@ -132,65 +137,6 @@ fn start_inside(test: &str, sources: &Sources) {
         "{test} failed inside the lab ({}):\n{said}\n{complained}",
         output.status
     );
-}
-
-/// What this build and this run offer to a lab.
-fn sources() -> Sources {
-    let test = std::env::current_exe().expect("/proc is mounted");
-    let profile = profile_directory(&test);
-    let warm = kept();
-    fs::create_dir_all(&warm).expect("cargo's own directory is writable");
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Sources {
-        programs: profile.to_owned(),
-        standins: package.join("standins"),
-        deploy: package.with_file_name("deploy"),
-        warm,
-        target_root: requirement::target_root(),
-        stock: requirement::stock(),
-        other_root: None,
-        test,
-    }
-}
-
-fn sources_with(peer: &Peer) -> Sources {
-    let sources = sources();
-    let warm = sources.warm.join(peer.suite());
-    fs::create_dir_all(&warm).expect("cargo's own directory is writable");
-    Sources {
-        warm,
-        target_root: Some(peer.root.clone()),
-        stock: Some(peer.server.clone()),
-        ..sources
-    }
-}
-
-/// What is [`world::WARM`] inside, seen from outside.
-///
-/// # Panics
-/// When there is no `/proc`.
-#[must_use]
-pub fn kept() -> PathBuf {
-    let test = std::env::current_exe().expect("/proc is mounted");
-    profile_directory(&test).join("lab-warm")
-}
-
-/// The directory into which cargo puts the programs; a test is in `deps` below it.
-fn profile_directory(own: &Path) -> &Path {
-    let directory = own.parent().expect("a program is in a directory");
-    let above = directory.parent().filter(|_| directory.ends_with("deps"));
-    above.unwrap_or(directory)
-}
-
-fn enter_program() -> PathBuf {
-    let test = std::env::current_exe().expect("/proc is mounted");
-    let program = profile_directory(&test).join("lab-enter");
-    assert!(
-        program.exists(),
-        "{} is missing: run tests/run",
-        program.display()
-    );
-    program
 }
 
 /// The world of one test.
