@@ -190,7 +190,7 @@ impl Greedy {
 #[derive(Clone, Copy, Debug)]
 enum Many {
     Requests,
-    /// Fewer requests, each for as many targets as a request may have.
+    /// Fewer requests, each for as many targets as a request may have, and longer jobs.
     Targets,
 }
 
@@ -199,7 +199,7 @@ impl Many {
     fn requests(self, targets: &[String]) -> anyhow::Result<(usize, Vec<u8>)> {
         Ok(match self {
             Self::Requests => (MANY, package("take-time 30")?),
-            Self::Targets => (MANY / 4, several::package("take-time 30", targets)?),
+            Self::Targets => (FEW * 2, several::package("take-time 300", targets)?),
         })
     }
 }
