@@ -120,13 +120,14 @@ impl News {
         let standings = self.jobs.iter().map(|(_, standing)| *standing);
         let place = |standing| match standing {
             Standing::Waiting(place) => Some(place),
-            Standing::Taken | Standing::Running => None,
+            Standing::Taken | Standing::Learning | Standing::Running => None,
         };
-        if standings
-            .clone()
-            .any(|standing| standing == Standing::Running)
-        {
+        let has = |wanted| standings.clone().any(|standing| standing == wanted);
+        if has(Standing::Running) {
             return Some(Notice::Running);
+        }
+        if has(Standing::Learning) {
+            return Some(Notice::Learning);
         }
         let first = standings
             .filter_map(place)

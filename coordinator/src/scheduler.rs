@@ -18,7 +18,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stap_protocol::job::{Job, Report, Usage};
+use stap_protocol::job::{Job, Outcome, Report, Usage};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -174,7 +174,7 @@ struct Desk<E: Executor> {
     bounds: Bounds,
     submissions: mpsc::Receiver<Submission>,
     queue: Queue<Waiting>,
-    running: JoinSet<Option<Usage>>,
+    running: JoinSet<Option<Ending>>,
     owners: HashMap<Id, Owner>,
     jobs: HashMap<Peer, usize>,
     experience: Experience,
@@ -314,10 +314,15 @@ impl<E: Executor> Desk<E> {
         let Some((peer, waiting)) = self.queue.pop(is_long) else {
             return;
         };
-        waiting.standing.send_replace(Standing::Running);
+        let is_long = is_long(&waiting);
+        waiting.standing.send_replace(if is_long {
+            Standing::Learning
+        } else {
+            Standing::Running
+        });
         let owner = Owner {
             peer,
-            is_long: is_long(&waiting),
+            is_long,
             need: waiting.need,
             began: Instant::now(),
         };
@@ -330,8 +335,8 @@ impl<E: Executor> Desk<E> {
                 report = executor.execute(slot, job) => report,
                 () = done.closed() => return None,
             };
-            let usage = report.usage;
-            done.send(report).ok().map(|()| usage)
+            let ending = Ending::of(&report);
+            done.send(report).ok().map(|()| ending)
         };
         let handle = self.running.spawn(task.instrument(span));
         self.owners.insert(handle.id(), owner);
@@ -340,23 +345,25 @@ impl<E: Executor> Desk<E> {
         }
     }
 
-    fn ended(&mut self, ended: Result<(Id, Option<Usage>), tokio::task::JoinError>) {
-        let (id, usage) = ended.unwrap_or_else(|error| (error.id(), None));
+    fn ended(&mut self, ended: Result<(Id, Option<Ending>), tokio::task::JoinError>) {
+        let (id, ending) = ended.unwrap_or_else(|error| (error.id(), None));
         if let Some(owner) = self.owners.remove(&id) {
             self.queue.ended(owner.peer);
             self.release(owner.peer);
-            if let Some(usage) = usage {
-                self.learn(owner, usage);
+            if let Some(ending) = ending {
+                self.learn(owner, ending);
             }
         }
         self.look_out();
     }
 
-    fn learn(&mut self, owner: Owner, usage: Usage) {
-        // What the worker does in front of a job is not the job's, and yet its user waits for it.
-        let took = usage.wall.max(owner.began.elapsed());
-        self.experience.learn(owner.need, owner.is_long, took);
-        self.appetite.learn(usage.peak_memory);
+    fn learn(&mut self, owner: Owner, ending: Ending) {
+        self.appetite.learn(ending.usage.peak_memory);
+        if ending.is_its_own {
+            // What the worker does in front of a job is not the job's, and yet its user waits for it.
+            let took = ending.usage.wall.max(owner.began.elapsed());
+            self.experience.learn(owner.need, owner.is_long, took);
+        }
     }
 
     fn release(&mut self, peer: Peer) {
@@ -365,6 +372,23 @@ impl<E: Executor> Desk<E> {
             if *jobs == 0 {
                 self.jobs.remove(&peer);
             }
+        }
+    }
+}
+
+/// What a job's end teaches.
+#[derive(Clone, Copy)]
+struct Ending {
+    usage: Usage,
+    /// Whether it came to its end by itself; one that could not be run says nothing of its target.
+    is_its_own: bool,
+}
+
+impl Ending {
+    fn of(report: &Report) -> Self {
+        Self {
+            usage: report.usage,
+            is_its_own: matches!(report.outcome, Outcome::Exited { .. }),
         }
     }
 }

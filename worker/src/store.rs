@@ -152,28 +152,34 @@ impl Store {
     /// come again counts as used long ago; it would stay for ever, and everything new would go.
     #[must_use]
     pub fn entries(&self, prefix: &str) -> Vec<Entry> {
-        self.touch("");
         let modified = |path: &Path| {
             path.symlink_metadata()
                 .and_then(|found| found.modified())
                 .ok()
         };
-        let now = modified(&self.directory);
         let names = fs::read_dir(&self.directory)
             .into_iter()
             .flatten()
             .flatten();
         let entry = |name: fs::DirEntry| {
             let key = name.file_name().to_str()?.to_owned();
-            let used = modified(&name.path()).filter(|used| Some(*used) <= now);
-            let used = used.unwrap_or(SystemTime::UNIX_EPOCH);
+            let used = modified(&name.path()).unwrap_or(SystemTime::UNIX_EPOCH);
             let files = fs::read_dir(name.path()).ok()?.flatten();
             let length = |file: fs::DirEntry| file.metadata().map_or(0, |found| found.len());
             let bytes = files.map(length).sum();
             key.starts_with(prefix)
                 .then_some(Entry { key, bytes, used })
         };
-        names.filter_map(entry).collect()
+        let mut entries: Vec<_> = names.filter_map(entry).collect();
+        // The clock is read last: others use entries meanwhile.
+        self.touch("");
+        let now = modified(&self.directory);
+        for entry in &mut entries {
+            if Some(entry.used) > now {
+                entry.used = SystemTime::UNIX_EPOCH;
+            }
+        }
+        entries
     }
 
     /// Notes that an entry is of use.

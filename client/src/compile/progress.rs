@@ -92,6 +92,9 @@ impl Display {
             }) => {
                 format!("In the server's queue: {position} of {waiting}, about {seconds} s to go")
             }
+            Some(Notice::Learning) => {
+                "The server finds out about this kernel first, once for all".to_owned()
+            }
             Some(Notice::Running) => "The server is compiling".to_owned(),
             Some(Notice::Ended { done, targets, .. }) => {
                 format!("The server is compiling: {done} of {targets} targets done")
@@ -116,7 +119,7 @@ impl Display {
                     format!("Waiting in the server's queue: {position} of {waiting}, about {seconds} s to go.")
                 })
             }
-            Notice::Running => {
+            Notice::Learning | Notice::Running => {
                 let has_queued = self.has_queued.take();
                 has_queued.then(|| "The server is compiling.".to_owned())
             }
@@ -234,6 +237,10 @@ mod tests {
             (
                 ended(4),
                 "The server is compiling: 4 of 5 targets done ... 100000 s",
+            ),
+            (
+                Notice::Learning,
+                "The server finds out about this kernel first, once for all ... 100000 s",
             ),
             (Notice::Running, "The server is compiling ... 100000 s"),
         ] {

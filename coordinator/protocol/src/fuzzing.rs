@@ -124,7 +124,7 @@ pub fn frame(bytes: &[u8]) {
 }
 
 /// What a server sends in front of its reply, cut into pieces whose length is the first byte: each byte is
-/// either in a notice or in the reply, in its order.
+/// either in a line that begins as a notice does, or in the reply behind them.
 pub fn notices(bytes: &[u8]) {
     let Some((size, stream)) = bytes.split_first() else {
         return;
@@ -143,7 +143,22 @@ pub fn notices(bytes: &[u8]) {
         assert!(lines <= ALLOWED, "more notices than allowed");
     }
     reply.extend(notices.into_rest());
-    assert!(stream.ends_with(&reply), "the reply changes on its way");
+    let front = stream.strip_suffix(reply.as_slice());
+    let front = front.expect("the reply changes on its way");
+    assert!(front.is_empty() || front.ends_with(b"\n"), "a line is cut");
+    let mut lines = front.split_inclusive(|byte| *byte == b'\n');
+    assert!(
+        lines.clone().count() <= ALLOWED as usize,
+        "more lines than allowed"
+    );
+    let is_notice = |line: &[u8]| line.starts_with(b"notice: ") && line.len() <= MAX_NOTICE;
+    assert!(lines.all(is_notice), "a byte of the reply is lost");
+    let is_whole = |line: &&[u8]| line.ends_with(b"\n") && is_notice(line);
+    let next = reply.split_inclusive(|byte| *byte == b'\n').next();
+    assert!(
+        next.filter(is_whole).is_none(),
+        "a notice is taken for the reply"
+    );
 }
 
 /// Few enough that a fuzzer can reach it.

@@ -26,6 +26,8 @@ pub enum Notice {
         /// In how many seconds its turn is, if all goes as it did.
         seconds: u32,
     },
+    /// Its job has its turn, and the server finds out about its target first, once for all.
+    Learning,
     /// Its job runs.
     Running,
     /// The job for one of its targets has ended.
@@ -137,6 +139,7 @@ impl Notice {
             ["queued", position, waiting, seconds] => {
                 Self::queued(number(position)?, number(waiting)?, number(seconds)?)
             }
+            ["learning"] => Some(Self::Learning),
             ["running"] => Some(Self::Running),
             ["ended", done, targets, release, arch, outcome] => Self::ended(
                 number(done)?,
@@ -183,6 +186,7 @@ impl fmt::Display for Notice {
                 waiting,
                 seconds,
             } => write!(formatter, "queued {position} {waiting} {seconds}"),
+            Self::Learning => formatter.write_str("learning"),
             Self::Running => formatter.write_str("running"),
             Self::Ended {
                 done,
@@ -229,6 +233,7 @@ mod tests {
                 waiting,
                 seconds
             }),
+            Just(Notice::Learning),
             Just(Notice::Running),
             (pair(), target, any::<bool>()).prop_map(|((done, targets), target, is_good)| {
                 Notice::Ended {

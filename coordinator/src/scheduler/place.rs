@@ -39,6 +39,8 @@ pub enum Standing {
     Taken,
     /// It waits.
     Waiting(Place),
+    /// It has its turn, and the worker finds out about its target first.
+    Learning,
     /// It runs.
     Running,
 }

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stap_protocol::job::Outcome;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::expected::FIRST_SHORT;

@@ -43,7 +43,11 @@ impl Shelf {
     ///
     /// When it cannot be written.
     pub fn put(&self, files: &[(&str, &[u8], bool)]) -> io::Result<Shown> {
-        let shown = Shown(Arc::new(Taken(self.fresh()?)));
+        let taken = Taken {
+            path: self.fresh()?,
+            adding: Mutex::default(),
+        };
+        let shown = Shown(Arc::new(taken));
         for (name, content, is_program) in files {
             shown.write(name, content, if *is_program { 0o555 } else { 0o444 })?;
         }
@@ -77,13 +81,16 @@ impl Shelf {
 pub struct Shown(Arc<Taken>);
 
 #[derive(Debug)]
-struct Taken(PathBuf);
+struct Taken {
+    path: PathBuf,
+    adding: Mutex<()>,
+}
 
 impl Shown {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0.0
+        &self.0.path
     }
 
     /// Adds a file, unless there is one of that name, which jobs may be reading.
@@ -92,10 +99,20 @@ impl Shown {
     ///
     /// When it cannot be written.
     pub fn add(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        match self.write(name, content, 0o444) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            written => written,
+        // Several may want to add the same file. Whoever finds it is to find all of it.
+        let _alone = self.0.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path().join(name);
+        if path.try_exists()? {
+            return Ok(());
         }
+        let written = self.write(ADDING, content, 0o444);
+        let own = self.path().join(ADDING);
+        written
+            .and_then(|()| fs::rename(&own, &path))
+            .inspect_err(|_full| {
+                // What is left of it would be in the way of the next.
+                fs::remove_file(&own).unwrap_or_default();
+            })
     }
 
     fn write(&self, name: &str, content: &[u8], mode: u32) -> io::Result<()> {
@@ -111,12 +128,15 @@ impl Shown {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            let directory = self.0.display();
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            let directory = self.path.display();
             tracing::debug!(%directory, %error, "a directory stays until the worker ends");
         }
     }
 }
+
+/// The name of a file that is being added.
+const ADDING: &str = ".adding";
 
 /// Lets everybody look, and nobody else change anything.
 fn open_to_all(directory: &Path) -> io::Result<()> {
@@ -143,6 +163,18 @@ mod tests {
         assert_eq!(mode(path.join("recipe")), 0o444);
         assert_eq!(fs::read(path.join("recipe")).unwrap(), b"text");
         assert_eq!(fs::read(second.path().join("recipe")).unwrap(), b"other");
+        second.add("more", b"1").unwrap();
+        second
+            .add(
+                "more",
+                b"another, which jobs that read the first do not see",
+            )
+            .unwrap();
+        assert_eq!(fs::read(second.path().join("more")).unwrap(), b"1");
+        assert_eq!(mode(second.path().join("more")), 0o444);
+        second.add("no/such/place", b"").unwrap_err();
+        second.add("after a failure", b"2").unwrap();
+        assert_eq!(fs::read_dir(second.path()).unwrap().count(), 3);
         drop(first);
         assert!(!path.exists() && second.path().exists());
         drop((second, shelf));

@@ -94,6 +94,12 @@ pub fn names_left(workspace: &OwnedFd, directory: &Path) -> Vec<String> {
     names(workspace, directory).unwrap_or_default()
 }
 
+/// Some of the names of what anybody's job left there.
+#[must_use]
+pub fn some_names_left(workspace: &OwnedFd, directory: &Path, most: usize) -> Vec<String> {
+    some_names(workspace, directory, most).unwrap_or_default()
+}
+
 /// A file that a trusted job left in its workspace, unless it is longer than `max` bytes.
 #[must_use]
 pub fn file_left(workspace: &OwnedFd, path: &Path, max: u64) -> Option<Vec<u8>> {
@@ -225,9 +231,13 @@ fn read(workspace: &OwnedFd, path: &Path, room: u64) -> io::Result<Content> {
 
 /// The names in a directory, sorted; names that are not UTF-8 are never wanted.
 fn names(workspace: &OwnedFd, path: &Path) -> io::Result<Vec<String>> {
+    some_names(workspace, path, MAX_ENTRIES)
+}
+
+fn some_names(workspace: &OwnedFd, path: &Path, most: usize) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     let directory = open(workspace, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    for entry in Dir::new(directory)?.take(MAX_ENTRIES) {
+    for entry in Dir::new(directory)?.take(most) {
         names.extend(entry?.file_name().to_str().map(str::to_owned));
     }
     names.sort();

@@ -6,6 +6,8 @@ mod limits;
 mod query;
 mod stage;
 
+use std::time::{Duration, Instant};
+
 use stap_policy::{Limits, Policy, builtin};
 use stap_protocol::job::{Job, JobId, Outcome, OutputFile, Report, Usage};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use self::collect::Collected;
 pub use self::collect::{
     BuildFiles, MAX_PRECOMPILED, MAX_SEED, MAX_SEED_FILES, RESULTS, collect_seed, file_left,
-    is_seed, names_left, note,
+    is_seed, names_left, note, some_names_left,
 };
 pub use self::stage::{SEED_DIRECTORY, Stage, bind_of, is_visible, version};
 use crate::driver::Shown;
@@ -21,6 +23,7 @@ use crate::jail::{End, Fault, Finished};
 use crate::queries;
 use crate::slots::Slot;
 use crate::station::Station;
+use crate::warm::Seed;
 
 /// A job that ended.
 #[derive(Debug)]
@@ -68,10 +71,15 @@ async fn attempted(
         }));
     };
     let warmth = &station.warmth;
-    let mut seed = warmth
-        .seed(station, served, &job.arguments, slot, cancelled)
-        .await;
-    seed.queries = warmth.queries(station, served, &job, slot, cancelled).await;
+    let seed = || warmth.seed(station, served, &job.arguments, slot, cancelled);
+    let mut own = seed().await;
+    let before = Instant::now();
+    let queries = warmth.queries(station, served, &job, slot, cancelled).await;
+    if before.elapsed() > MOMENT {
+        // Others may have changed what jobs see while answers were built.
+        own = seed().await;
+    }
+    let seed = Seed { queries, ..own };
     if cancelled.is_cancelled() {
         return Ok(bare(Outcome::Cancelled));
     }
@@ -109,6 +117,9 @@ async fn attempted(
     report.private_directories = private_directories;
     Ok(report)
 }
+
+/// How long what was looked up holds without another look.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// The limits of a job, and the class that most of them are from.
 fn limits_of(job: &Job, station: &Station) -> (Limits, String) {

@@ -233,7 +233,12 @@ pub(super) fn is_cached(path: &Path) -> bool {
     };
     let inner = |start: &str, end: &str| name.strip_prefix(start)?.strip_suffix(end);
     let hash = inner("tracequery_", ".o").or_else(|| inner("typequery_", ".ko"));
-    directory.len() == 2 && is_hash(directory) && hash.is_some_and(is_hash)
+    is_directory(directory) && hash.is_some_and(is_hash)
+}
+
+/// Whether stap's cache may have a directory of this name.
+pub(super) fn is_directory(name: &str) -> bool {
+    name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The header that a query is about is the last that its source includes.

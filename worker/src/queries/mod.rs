@@ -77,7 +77,7 @@ pub enum Step {
     },
     /// Everything that is wanted is there.
     Complete,
-    /// Something is missing, and will be until the server starts again.
+    /// Something is missing, for this reason.
     GivenUp(String),
     /// Nobody waits for it any more. The batch that was under way is lost.
     Cancelled,
@@ -115,10 +115,15 @@ impl Warmth {
             while let Step::More { .. } = site.step(is_wanted).await {}
         } else if known.asked.is_empty() {
             site.recall();
+            return known.ready();
         } else {
-            while let Step::More { .. } = site.step_unless_busy(is_wanted).await {}
+            // One set of headers for each job, so that none pays for what many have asked for.
+            site.step_unless_busy(is_wanted).await;
         }
-        known.ready()
+        // That may have taken minutes, and what was true before may not be any more.
+        let seen = station.sights.look_at(station, &served.target.name).await;
+        let is_same = seen.is_ok_and(|seen| hexadecimal(&seen) == known.seen);
+        known.ready().filter(|_| is_same)
     }
 
     /// Takes in which types a job has had to have compiled, from what it left in its workspace.

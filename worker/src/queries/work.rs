@@ -51,6 +51,8 @@ pub(super) enum Progress {
 /// Why a step came to nothing.
 enum Stop {
     Cancelled,
+    /// The next job may try again.
+    Postponed(String),
     GivenUp(String),
 }
 
@@ -74,7 +76,12 @@ impl Worksite<'_> {
     /// The same, or nothing while somebody else is at work.
     pub(super) async fn step_unless_busy(&self, is_wanted: impl Fn(&Batch) -> bool) -> Step {
         match self.known.progress.try_lock() {
-            Ok(mut progress) => self.advance(&mut progress, is_wanted).await,
+            Ok(mut progress) => {
+                if *progress == Progress::Unknown {
+                    self.advance(&mut progress, &is_wanted).await;
+                }
+                self.advance(&mut progress, is_wanted).await
+            }
             Err(_busy) => Step::Complete,
         }
     }
@@ -94,6 +101,7 @@ impl Worksite<'_> {
         match stepped {
             Ok(next) => *progress = next,
             Err(Stop::Cancelled) => return Step::Cancelled,
+            Err(Stop::Postponed(reason)) => return Step::GivenUp(reason),
             Err(Stop::GivenUp(reason)) => {
                 let (target, variant) = (&self.served.target.name, self.variant.name());
                 tracing::warn!(
@@ -170,6 +178,7 @@ impl Worksite<'_> {
 
     /// Shows jobs what is in the store; the rest is left.
     fn take(&self, batches: Vec<Batch>) -> Result<Progress, String> {
+        self.known.asked.know(&batches);
         let all = batches.len();
         let mut left = VecDeque::new();
         for batch in batches {
@@ -251,6 +260,7 @@ impl Worksite<'_> {
         };
         let more = so_far.with(batch, answers, missing);
         *ready = Some(more.map_err(|error| unwritable(&error))?);
+        self.known.asked.forget(batch);
         Ok(())
     }
 
@@ -303,12 +313,12 @@ impl Worksite<'_> {
             return Err(Stop::Cancelled);
         }
         let (station, target) = (self.station, &self.served.target.name);
-        let after = station.sights.look_at(station, target).await;
-        if after.map(|seen| hexadecimal(&seen)).ok().as_ref() == Some(&self.known.seen) {
-            Ok(finished)
-        } else {
-            let reason = "what jobs see changed while they were built";
-            Err(Stop::GivenUp(reason.to_owned()))
+        match station.sights.look_at(station, target).await {
+            Ok(seen) if hexadecimal(&seen) == self.known.seen => Ok(finished),
+            Ok(_other) => Err(Stop::GivenUp(
+                "what jobs see changed while they were built".to_owned(),
+            )),
+            Err(error) => Err(Stop::Postponed(sentence(&error))),
         }
     }
 
@@ -318,6 +328,7 @@ impl Worksite<'_> {
     }
 
     fn keep(&self, batch: &Batch, answers: &Answers) -> io::Result<()> {
+        self.warmth.note_owner(self.served);
         let entry = self.entry(batch);
         answer::publish(&self.warmth.store, &entry, &self.known.seen, batch, answers)
     }

@@ -56,9 +56,9 @@ impl Store {
         is_wanted: impl Fn(&Path) -> bool,
         max: u64,
     ) -> Result<Files, Unfit> {
-        if !self.has(key) {
+        let Some(before) = self.number_of(key) else {
             return Err(Unfit::Absent);
-        }
+        };
         let wanted = |path: &Path| path.starts_with(SEAL) || is_wanted(path);
         let mut files = self.load_as(key, wanted, max);
         match open(key, seen, &mut files) {
@@ -70,6 +70,8 @@ impl Store {
                 );
                 Err(Unfit::Outdated)
             }
+            // Another server has put a new one in its place, and some of the old was gone when it was read.
+            Err(_torn) if self.number_of(key) != Some(before) => Err(Unfit::Absent),
             Err(reason) => {
                 tracing::warn!(
                     entry = key,
@@ -79,6 +81,15 @@ impl Store {
                 Err(Unfit::Damaged)
             }
         }
+    }
+}
+
+impl Store {
+    /// What tells the entry of a name from others that had the name before.
+    fn number_of(&self, key: &str) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        let status = self.directory.join(key).symlink_metadata().ok()?;
+        Some(status.ino())
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RawMode, fchmod, fchown, flock, fsync, openat, renameat,
-    unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, RawMode, SeekFrom, fchmod, fchown, flock, fsync, openat,
+    renameat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Uid, geteuid};
@@ -27,8 +27,10 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// The same lock once more: it stays taken until whoever gets this has closed it, too.
+    /// The same lock once more: it stays taken until whoever gets this has closed it, too. Whoever reads from it finds
+    /// its end, whatever somebody has written there.
     pub(super) fn shared(&self) -> std::io::Result<OwnedFd> {
+        rustix::fs::seek(&self.held, SeekFrom::End(0))?;
         self.held.try_clone()
     }
 }

@@ -296,12 +296,12 @@ mod tests {
 
     #[test]
     fn a_program_keeps_the_lock_when_who_started_it_is_killed() {
-        let script =
-            "[ /dev/stdin -ef ../.lock ] && flock --nonblock 0 && ! flock --nonblock ../.lock true";
+        let script = "[ /dev/stdin -ef ../.lock ] && flock --nonblock 0 && ! flock --nonblock ../.lock true && ! read -r _";
         let (_programs_home, programs) = with_script(script);
         let home = tempfile::tempdir().unwrap();
         let found = Directory::examine(home.path(), None, &mut Vec::new());
         let directory = found.unwrap().unwrap();
+        fs::write(home.path().join(".lock"), "somebody's words\n").unwrap();
         let lock = directory.lock().unwrap();
         let stage = Stage::prepare(&directory, &lock, &programs).unwrap();
         stage.certutil(&[]).unwrap();

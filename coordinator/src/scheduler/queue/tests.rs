@@ -205,11 +205,8 @@ fn the_mean_wait_of_a_mixed_crowd_is_shorter_than_in_the_order_of_arrival() {
         before.push(mean_wait(never, seed));
         after.push(mean_wait(negative, seed));
     }
-    let pairs = before.iter().zip(&after);
-    assert!(
-        pairs.clone().all(|(before, after)| after * 1.1 < *before),
-        "{before:?} {after:?}"
-    );
+    let mean = |waits: &[f64]| waits.iter().sum::<f64>() / 5.0;
+    assert!(mean(&after) * 2.5 < mean(&before), "{before:?} {after:?}");
 }
 
 proptest! {

@@ -6,6 +6,7 @@ use super::*;
 fn places(tickets: &[Ticket]) -> Vec<String> {
     let told = |ticket: &Ticket| match *ticket.standings().borrow() {
         Standing::Taken => "taken".to_owned(),
+        Standing::Learning => "learning".to_owned(),
         Standing::Running => "running".to_owned(),
         Standing::Waiting(place) => {
             let Place {
@@ -64,7 +65,7 @@ async fn a_compile_is_passed_only_until_its_target_is_warm() {
         ..job(name)
     };
     let mut tickets = Vec::new();
-    let mut submit = async |one| tickets.push(play.scheduler.submit(peer(1), one).await);
+    let mut submit = async |one| tickets.push(play.scheduler.submit(peer(1), one).await.unwrap());
     submit(job("0")).await;
     assert_eq!(
         play.events.get_mut().unwrap().recv().await.unwrap(),
@@ -94,8 +95,10 @@ async fn a_compile_is_passed_only_until_its_target_is_warm() {
             "started third"
         ]
     );
+    let ended = places(&tickets).join(" ");
+    assert_eq!(ended, "running learning running running running running");
     for one in [compile("fourth"), job("3")] {
-        tickets.push(play.scheduler.submit(peer(1), one).await);
+        tickets.push(play.scheduler.submit(peer(1), one).await.unwrap());
         play.stage.end.add_permits(1);
         order.push(play.event().await);
     }

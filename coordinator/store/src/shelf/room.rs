@@ -50,7 +50,6 @@ impl Shelf {
     /// ours to remove, and are never read.
     fn lying(&self) -> io::Result<Vec<Lying>> {
         let mut lying = Vec::new();
-        let now = self.now()?;
         for entry in Dir::read_from(&self.directory)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else {
@@ -74,12 +73,16 @@ impl Shelf {
                 continue;
             }
             lying.push(Lying {
-                // After the clock was set back, what is from a time that has not come again would stay for
-                // ever, and everything new would go.
-                used: Some(time_of(&stat)).filter(|used| *used <= now),
+                used: Some(time_of(&stat)),
                 bytes: u64::try_from(stat.st_size).unwrap_or_default(),
                 name: name.to_owned(),
             });
+        }
+        // After the clock was set back, what is from a time that has not come again would stay for ever, and
+        // everything new would go. The clock is read last: others use entries meanwhile.
+        let now = self.now()?;
+        for one in &mut lying {
+            one.used = one.used.filter(|used| *used <= now);
         }
         Ok(lying)
     }
