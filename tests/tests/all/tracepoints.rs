@@ -42,6 +42,10 @@ const LEFT: [&str; 7] = [
 
 /// Takes most tracepoints out of the root, as this lab sees it, and returns where the rest is.
 pub(crate) fn with_few_tracepoints(lab: &Lab) -> PathBuf {
+    with_tracepoints_of(lab, &LEFT)
+}
+
+fn with_tracepoints_of(lab: &Lab, left: &[&str]) -> PathBuf {
     root::make_writable(lab);
     let sources = Path::new(TARGET_ROOT).join("usr/src");
     let common = lab::list(&sources)
@@ -51,7 +55,7 @@ pub(crate) fn with_few_tracepoints(lab: &Lab) -> PathBuf {
     let common = sources.join(common);
     let events = common.join("include/trace/events");
     for name in lab::list(&events) {
-        if !LEFT.contains(&name.as_str()) {
+        if !left.contains(&name.as_str()) {
             fs::remove_file(events.join(name)).unwrap();
         }
     }
@@ -94,6 +98,30 @@ pub(crate) fn with_few_types() {
             fs::write(&path, text.replace("kernel<", "kernel")).unwrap();
         }
     }
+}
+
+/// Headers behind `sched.h` whose tracepoints do not fit into its batch, so that another is built after it.
+const BEHIND: [&str; 11] = [
+    "signal.h",
+    "sock.h",
+    "task.h",
+    "tcp.h",
+    "thermal.h",
+    "timer.h",
+    "udp.h",
+    "vmscan.h",
+    "wbt.h",
+    "workqueue.h",
+    "writeback.h",
+];
+
+/// Gives processes the member that they did not have.
+fn add_the_member() {
+    let header = root::header("include/linux/sched.h");
+    let text = fs::read_to_string(&header).unwrap();
+    let (before, after) = text.split_once(STRUCTURE).unwrap();
+    let added = format!("{before}{STRUCTURE}int added_here;\n{after}");
+    fs::write(&header, added).unwrap();
 }
 
 /// A command that warms one target, without guru mode, which would have all probed once more.
@@ -245,17 +273,36 @@ fn a_tracepoint_costs_what_a_hello_costs_once_anybody_has_asked_for_one() {
 
         // A header that has changed is another one, and so is whatever includes it.
         ask(alice, &next, &["-p2", "-e", ADDED]).exits(1);
-        let header = root::header("include/linux/sched.h");
-        let text = fs::read_to_string(&header).unwrap();
-        let (before, after) = text.split_once(STRUCTURE).unwrap();
         assert!(events.join("sched.h").exists());
-        fs::write(
-            &header,
-            format!("{before}{STRUCTURE}int added_here;\n{after}"),
-        )
-        .unwrap();
+        add_the_member();
         ask(alice, &next, &["-p2", "-e", ADDED]).exits(0);
         next.logs("what was kept is not used: jobs see something else now");
+    });
+}
+
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
+fn a_header_that_changes_while_a_job_waits_for_answers_is_in_what_that_job_sees() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        with_tracepoints_of(lab, &[&LEFT[..], &BEHIND].concat());
+        let alice = lab.alice();
+        let cache = alice.home().join("cache");
+        let server = root::serve_from(alice, &cache, "personal");
+        let release = &root::releases()[0];
+        let at = format!("--server={}", server.address());
+        let client = alice.command("stap-client").args([&at, "-r", release]);
+        let asking = client.args(["-p2", "-e", ADDED]).deadline(lab::SLOW);
+        let asking = asking.start();
+        let has_built = || !entries(&cache, "-queries-").is_empty();
+        let in_time = (0..20).any(|_| wait::within_patience(has_built));
+        assert!(in_time, "nothing was built: {}", server.said());
+        // The answer about this structure is there, and the job waits for the next batch.
+        add_the_member();
+        asking.finish().exits(0);
+        server.logs("what jobs see changed while they were built");
     });
 }
 

@@ -104,7 +104,7 @@ async fn attempted(
         tracing::info!("pass 4: {how}");
     }
     if let Some(workspace) = &finished.workspace {
-        warmth.note_asked(served, &arguments, seed.queries.as_ref(), workspace);
+        warmth.note_asked(served, &arguments, workspace);
     }
     if let (Some(parent), Some(workspace)) = (&station.keep_in, &finished.workspace) {
         keep::keep(workspace, parent, &limits);

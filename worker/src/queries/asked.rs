@@ -24,7 +24,7 @@ struct Places {
 }
 
 impl Asked {
-    /// Takes in what a job has left in its cache and was not shown.
+    /// Takes in what a job has left in its cache and is not shown to anybody.
     pub(super) fn note(&self, workspace: &OwnedFd, ready: Option<&Ready>) {
         let cache = Path::new(SEED_DIRECTORY);
         let shown = ready.map_or(&[] as &[_], Ready::links);

@@ -127,18 +127,13 @@ impl Warmth {
     }
 
     /// Takes in which types a job has had to have compiled, from what it left in its workspace.
-    pub fn note_asked(
-        &self,
-        served: &Served,
-        arguments: &[Vec<u8>],
-        queries: Option<&Ready>,
-        workspace: &OwnedFd,
-    ) {
+    pub fn note_asked(&self, served: &Served, arguments: &[Vec<u8>], workspace: &OwnedFd) {
         let Some(variant) = asked_by(arguments) else {
             return;
         };
         if let Some(known) = self.queries.of(&self.key(served, variant)) {
-            known.asked.note(workspace, queries);
+            // Others may have had them built since the job began.
+            known.asked.note(workspace, known.ready().as_ref());
         }
     }
 

@@ -2,27 +2,11 @@
 
 use super::kit::Kit;
 use super::kit::forge::{BZIP2, DEVICE, DIRECTORY, MS_DOS, SYMLINK, archive, file};
-use super::{Proof, Trick, believer};
+use super::{Proof, Trick, believer, trick};
 use crate::corpus::Goal;
 
 pub(super) fn tricks() -> Vec<Trick> {
     [links(), odd_kinds()].concat()
-}
-
-fn trick(
-    name: &'static str,
-    goal: Goal,
-    package: fn(&Kit) -> Vec<u8>,
-    says: &'static str,
-) -> Trick {
-    Trick {
-        name,
-        goal,
-        lesson: "",
-        package,
-        says,
-        proof: Proof::Honest,
-    }
 }
 
 fn links() -> Vec<Trick> {

@@ -1,8 +1,8 @@
 //! Archives that say different things in different places, or that are not what they end as.
 
+use super::Trick;
 use super::kit::Kit;
 use super::kit::forge::{Member, archive, ending, file};
-use super::{Proof, Trick};
 use crate::corpus::Goal;
 
 pub(super) fn tricks() -> Vec<Trick> {
@@ -10,14 +10,8 @@ pub(super) fn tricks() -> Vec<Trick> {
 }
 
 fn trick(name: &'static str, package: fn(&Kit) -> Vec<u8>, says: &'static str) -> Trick {
-    Trick {
-        name,
-        goal: Goal::Deceive("one of two readers of an archive"),
-        lesson: "",
-        package,
-        says,
-        proof: Proof::Honest,
-    }
+    let goal = Goal::Deceive("one of two readers of an archive");
+    super::trick(name, goal, package, says)
 }
 
 fn ends() -> Vec<Trick> {

@@ -16,12 +16,8 @@ fn trick(
     proof: Proof,
 ) -> Trick {
     Trick {
-        name,
-        goal: Goal::Exhaust("memory"),
-        lesson: "",
-        package,
-        says,
         proof,
+        ..super::trick(name, Goal::Exhaust("memory"), package, says)
     }
 }
 

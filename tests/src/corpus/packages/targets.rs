@@ -2,27 +2,11 @@
 
 use super::kit::forge::file;
 use super::kit::{Kit, Squeeze as _};
-use super::{Proof, Trick, server};
+use super::{Proof, Trick, server, trick};
 use crate::corpus::{Against, Case, Control, Family, Field, Goal, Guard, Held, Verdict, several};
 
 pub(super) fn tricks() -> Vec<Trick> {
     [names_of_none(), too_much()].concat()
-}
-
-fn trick(
-    name: &'static str,
-    goal: Goal,
-    package: fn(&Kit) -> Vec<u8>,
-    says: &'static str,
-) -> Trick {
-    Trick {
-        name,
-        goal,
-        lesson: "",
-        package,
-        says,
-        proof: Proof::Honest,
-    }
 }
 
 fn names_of_none() -> Vec<Trick> {
