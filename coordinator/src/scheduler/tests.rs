@@ -16,6 +16,7 @@ struct Stage {
     slots: Arc<Semaphore>,
     end: Semaphore,
     took: Mutex<Usage>,
+    outcome: Mutex<Outcome>,
     events: mpsc::Sender<String>,
 }
 
@@ -50,7 +51,7 @@ impl Executor for Stage {
         self.end.acquire().await.unwrap().forget();
         dropped.2 = true;
         Report {
-            outcome: Outcome::Exited { code: 0 },
+            outcome: self.outcome.lock().unwrap().clone(),
             stdout: Vec::new(),
             stderr: Vec::new(),
             files: Vec::new(),
@@ -98,6 +99,7 @@ fn play_with(slots: usize, bounds: Bounds, headroom: Headroom) -> Play {
         slots: Arc::new(Semaphore::new(slots)),
         end: Semaphore::new(0),
         took: Mutex::default(),
+        outcome: Mutex::new(Outcome::Exited { code: 0 }),
         events: sender,
     });
     let stop = CancellationToken::new();

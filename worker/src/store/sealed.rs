@@ -231,6 +231,23 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_another_server_replaces_while_it_is_read_is_left_alone() {
+        let (_parent, store) = store();
+        store.publish_sealed("key", "seen", &files()).unwrap();
+        let is_replaced = std::cell::Cell::new(false);
+        let replacing = |path: &Path| {
+            if !is_replaced.replace(true) {
+                let others = files().split_off(1);
+                store.publish_sealed("key", "seen", &others).unwrap();
+            }
+            is_wanted(path)
+        };
+        let torn = store.load_sealed("key", "seen", replacing, 1 << 10);
+        assert_eq!(torn, Err(Unfit::Absent));
+        assert_eq!(load(&store, "key"), Ok(files().split_off(1)));
+    }
+
+    #[test]
     fn an_entry_under_another_name_is_not_taken() {
         let (parent, store) = store();
         store.publish_sealed("key", "seen", &files()).unwrap();

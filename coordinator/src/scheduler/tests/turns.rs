@@ -20,6 +20,13 @@ fn places(tickets: &[Ticket]) -> Vec<String> {
     tickets.iter().map(told).collect()
 }
 
+fn compile(name: &str) -> Job {
+    Job {
+        arguments: vec![b"-p4".to_vec()],
+        ..job(name)
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_that_waits_is_told_its_place_in_the_fair_order_and_when_its_turn_is() {
     let mut play = play(1, bounds(64, 64));
@@ -60,10 +67,6 @@ async fn where_memory_is_short_the_wait_is_that_of_the_slots_that_can_be_used() 
 #[tokio::test]
 async fn a_compile_is_passed_only_until_its_target_is_warm() {
     let mut play = play(1, bounds(64, 64));
-    let compile = |name| Job {
-        arguments: vec![b"-p4".to_vec()],
-        ..job(name)
-    };
     let mut tickets = Vec::new();
     let mut submit = async |one| tickets.push(play.scheduler.submit(peer(1), one).await.unwrap());
     submit(job("0")).await;
@@ -103,4 +106,19 @@ async fn a_compile_is_passed_only_until_its_target_is_warm() {
         order.push(play.event().await);
     }
     assert_eq!(order[5..], ["started fourth", "started 3"]);
+}
+
+#[tokio::test]
+async fn a_compile_that_could_not_be_run_says_nothing_of_its_target() {
+    let mut play = play(1, bounds(64, 64));
+    let reason = "no room".to_owned();
+    *play.stage.outcome.lock().unwrap() = Outcome::WorkerFault { reason };
+    let mut tickets = Vec::new();
+    for name in ["first", "second"] {
+        tickets.push(play.scheduler.submit(peer(1), compile(name)).await.unwrap());
+    }
+    assert_eq!(play.event().await, "started first");
+    play.stage.end.add_permits(1);
+    assert_eq!(play.event().await, "started second");
+    assert_eq!(places(&tickets), ["learning", "learning"]);
 }
