@@ -190,11 +190,16 @@ fn open_up(parent: impl AsFd, name: &[u8]) -> io::Result<()> {
 }
 
 /// Opens a directory, whatever its permissions, and locks it; would block where another worker has
-/// it.
+/// it, whose jails may need its permissions as they are.
 fn locked(path: &Path) -> io::Result<OwnedFd> {
-    let name = path.as_os_str().as_bytes();
-    open_up(CWD, name)?;
-    let directory = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
+    let open = || rustix::fs::open(path, DIRECTORY, Mode::empty());
+    let directory = match open() {
+        Err(Errno::ACCESS) => {
+            open_up(CWD, path.as_os_str().as_bytes())?;
+            open()?
+        }
+        opened => opened?,
+    };
     rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
     Ok(directory)
 }
@@ -211,9 +216,26 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+
+    /// Another server starts beside one whose jails, of other uids, walk through its directory.
+    #[test]
+    fn what_another_worker_has_is_left_as_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let theirs = OnDisk::below(parent.path()).unwrap();
+        fs::set_permissions(theirs.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        sweep(parent.path(), |_| true);
+        let mode = theirs.path().metadata().unwrap().mode();
+        assert_eq!(mode & 0o7777, 0o755);
+        let path = theirs.path().to_owned();
+        let OnDisk { _lock: lock, .. } = &theirs;
+        rustix::fs::flock(lock, FlockOperation::Unlock).unwrap();
+        sweep(parent.path(), |_| true);
+        assert!(!path.exists(), "a dead worker's is removed");
+        std::mem::forget(theirs);
+    }
 
     #[test]
     fn nothing_outside_of_a_directory_is_touched_by_its_removal() {
