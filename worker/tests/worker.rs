@@ -9,13 +9,12 @@ mod confined;
 mod hostile;
 mod limits;
 mod support;
+mod view;
 
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
-use stap_protocol::job::{
-    FromWorker, InputFile, Layer, LayerState, Outcome, ReleaseChoice, Report, ToWorker,
-};
+use stap_protocol::job::{FromWorker, Layer, LayerState, Outcome, ReleaseChoice, Report, ToWorker};
 use support::{Site, User, Worker, bases_of, processes_with, until};
 
 /// Runs a test once for each kind of user that can be had here.
@@ -62,42 +61,6 @@ fn is_enforced(worker: &Worker, name: &str) -> bool {
 }
 
 #[test]
-fn a_job_is_what_the_stock_server_runs() {
-    as_each_user(|site| {
-        let mut configuration = site.configuration(&[]);
-        configuration.releases = vec![ReleaseChoice::Release("1.2.3-test".to_owned())];
-        configuration.server_options = vec!["-DLIMIT=1".to_owned()];
-        let mut worker = site.start(configuration);
-        let mut job = worker.job("echo $server; pwd; cat script/a.stp; id -u; env | sort");
-        job.files = vec![InputFile {
-            path: "script/a.stp".try_into().unwrap(),
-            content: b"the script\n".to_vec(),
-        }];
-        let report = worker.run(job);
-        assert_eq!(
-            report.outcome,
-            Outcome::Exited { code: 0 },
-            "{}",
-            text(&report.stderr)
-        );
-        assert_eq!(
-            text(&report.stdout),
-            "-r1.2.3-test -DLIMIT=1 --tmpdir=/work/response/stap000000\n\
-             /work/request\n\
-             the script\n\
-             1000\n\
-             HOME=/work/home\n\
-             LC_ALL=C\n\
-             PATH=/usr/local/bin:/usr/bin:/bin\n\
-             PWD=/work/request\n\
-             SYSTEMTAP_DIR=/work/home/.systemtap\n\
-             TMPDIR=/work/tmp\n"
-        );
-        assert!(worker.hang_up().success());
-    });
-}
-
-#[test]
 fn results_and_words_come_back_and_hostile_results_do_not() {
     as_each_user(|site| {
         let mut worker = site.start(site.configuration(&[]));
@@ -124,29 +87,6 @@ fn results_and_words_come_back_and_hostile_results_do_not() {
 }
 
 #[test]
-fn a_job_sees_nothing_of_the_host_or_of_the_one_before() {
-    as_each_user(|site| {
-        let mut worker = site.start(site.configuration(&[]));
-        worker.run_shell("echo secret > /work/home/left; echo secret > /tmp/left");
-        let report = worker.run_shell(
-            "ls -A /work/home /tmp $results/..; ls -d /etc/shadow /root /home /var /work/../sys; \
-             cat /proc/1/environ; touch /usr/x",
-        );
-        let seen = text(&report.stdout);
-        assert!(!seen.contains("left") && !seen.contains("shadow"), "{seen}");
-        for hidden in ["/etc/shadow", "/root", "/home", "/var"] {
-            let refusal = format!("cannot access '{hidden}'");
-            assert!(
-                text(&report.stderr).contains(&refusal),
-                "{hidden} is visible"
-            );
-        }
-        assert!(text(&report.stderr).contains("cannot touch '/usr/x'"));
-        worker.hang_up();
-    });
-}
-
-#[test]
 fn as_root_jobs_that_run_at_once_have_different_uids_and_none_is_root() {
     if !User::all().contains(&User::Root) {
         return;
@@ -159,8 +99,13 @@ fn as_root_jobs_that_run_at_once_have_different_uids_and_none_is_root() {
         worker.submit(job);
     }
     let uids = marks.map(|mark| {
-        until("the job runs", || processes_with(&mark).len() == 1);
-        std::fs::metadata(format!("/proc/{}", processes_with(&mark)[0]))
+        // Once it was found it stays; while it becomes another program it has no arguments for a moment.
+        let mut found = Vec::new();
+        until("the job runs", || {
+            found = processes_with(&mark);
+            found.len() == 1
+        });
+        std::fs::metadata(format!("/proc/{}", found[0]))
             .unwrap()
             .uid()
     });

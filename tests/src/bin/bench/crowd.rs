@@ -15,8 +15,10 @@ use crate::ways::Way;
 /// What the clients ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
-    /// Each something else.
+    /// Each something else, of many kinds.
     Distinct,
+    /// Each another hello.
+    Hellos,
     /// All the same, which nobody has asked for before.
     SameNew,
     /// All the same, which is known.
@@ -40,14 +42,14 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
     );
     println!("|---|---|---|---|---|");
     let rounds = bench.runs.div_ceil(2);
-    for order in [Order::Distinct, Order::SameNew, Order::Repeats] {
+    for order in Order::ALL {
         let [stock, ours] = by_turns(bench, order, rounds);
         match order {
             Order::Distinct => {
                 let wide = wide_stock(bench);
-                row("distinct scripts", "stock pair, `--max-threads=8`", &wide);
+                row(order.title(), "stock pair, `--max-threads=8`", &wide);
                 bench.goals.take(
-                    "8 clients, distinct scripts, requests per second",
+                    "8 clients, distinct scripts of twelve kinds, requests per second",
                     "stock server",
                     rate(&ours) / rate(&stock),
                     Bound::AtLeast(2.5),
@@ -59,6 +61,12 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
                     Bound::AtMost(0.5),
                 );
             }
+            Order::Hellos => bench.goals.take(
+                "8 clients, distinct hellos, requests per second",
+                "stock server",
+                rate(&ours) / rate(&stock),
+                Bound::AtLeast(2.5),
+            ),
             Order::SameNew => {
                 let alone = alone(bench, rounds);
                 bench.goals.take(
@@ -142,6 +150,8 @@ fn together(bench: &Bench<'_>, way: Way, server: &Server, scripts: &[Script]) ->
 }
 
 impl Order {
+    const ALL: [Self; 4] = [Self::Distinct, Self::Hellos, Self::SameNew, Self::Repeats];
+
     /// Of all clients, one client's after the other's.
     fn scripts(self, bench: &mut Bench<'_>) -> Vec<Script> {
         let mut new = |kind| kinds::script(kind, bench.constants.next());
@@ -149,6 +159,7 @@ impl Order {
             Self::Distinct => (0..CLIENTS * 2)
                 .map(|number| new(KINDS[number % ORDINARY]))
                 .collect(),
+            Self::Hellos => (0..CLIENTS * 2).map(|_| new(HELLO)).collect(),
             Self::SameNew => vec![new(HELLO); CLIENTS],
             Self::Repeats => vec![new(HELLO); CLIENTS * 5],
         }
@@ -156,7 +167,8 @@ impl Order {
 
     const fn title(self) -> &'static str {
         match self {
-            Self::Distinct => "distinct scripts",
+            Self::Distinct => "distinct scripts of twelve kinds",
+            Self::Hellos => "distinct hellos",
             Self::SameNew => "the same new script",
             Self::Repeats => "the same known script",
         }

@@ -1,0 +1,90 @@
+//! What a job finds around it.
+
+use std::fs;
+
+use stap_protocol::job::{InputFile, Outcome, ReleaseChoice};
+
+use crate::{as_each_user, text};
+
+#[test]
+fn a_job_is_what_the_stock_server_runs() {
+    as_each_user(|site| {
+        let mut configuration = site.configuration(&[]);
+        configuration.releases = vec![ReleaseChoice::Release("1.2.3-test".to_owned())];
+        configuration.server_options = vec!["-DLIMIT=1".to_owned()];
+        let mut worker = site.start(configuration);
+        let mut job = worker.job("echo $server; pwd; cat script/a.stp; id -u; env | sort");
+        job.files = vec![InputFile {
+            path: "script/a.stp".try_into().unwrap(),
+            content: b"the script\n".to_vec(),
+        }];
+        let report = worker.run(job);
+        assert_eq!(
+            report.outcome,
+            Outcome::Exited { code: 0 },
+            "{}",
+            text(&report.stderr)
+        );
+        assert_eq!(
+            text(&report.stdout),
+            "-r1.2.3-test -DLIMIT=1 --tmpdir=/work/response/stap000000\n\
+             /work/request\n\
+             the script\n\
+             1000\n\
+             GLIBC_TUNABLES=glibc.malloc.top_pad=67108864:glibc.malloc.trim_threshold=268435456:glibc.malloc.hugetlb=1\n\
+             HOME=/work/home\n\
+             LC_ALL=C\n\
+             PATH=/usr/local/bin:/usr/bin:/bin\n\
+             PWD=/work/request\n\
+             SYSTEMTAP_DIR=/work/home/.systemtap\n\
+             TMPDIR=/work/tmp\n"
+        );
+        assert!(worker.hang_up().success());
+    });
+}
+
+#[test]
+fn a_job_sees_nothing_of_the_host_or_of_the_one_before() {
+    as_each_user(|site| {
+        let mut worker = site.start(site.configuration(&[]));
+        worker.run_shell("echo secret > /work/home/left; echo secret > /tmp/left");
+        let report = worker.run_shell(
+            "ls -A /work/home /tmp $results/..; ls -d /etc/shadow /root /home /var /work/../sys; \
+             cat /proc/1/environ; touch /usr/x",
+        );
+        let seen = text(&report.stdout);
+        assert!(!seen.contains("left") && !seen.contains("shadow"), "{seen}");
+        for hidden in ["/etc/shadow", "/root", "/home", "/var"] {
+            let refusal = format!("cannot access '{hidden}'");
+            assert!(
+                text(&report.stderr).contains(&refusal),
+                "{hidden} is visible"
+            );
+        }
+        assert!(text(&report.stderr).contains("cannot touch '/usr/x'"));
+        worker.hang_up();
+    });
+}
+
+/// What stap reads into its memory costs less that way; it changes nothing of what a job may have.
+#[test]
+fn the_heap_of_a_jobs_programs_comes_in_large_pieces() {
+    let modes = "/sys/kernel/mm/transparent_hugepage/enabled";
+    let asks_first = fs::read_to_string(modes).is_ok_and(|modes| modes.contains("[madvise]"));
+    as_each_user(|site| {
+        let mut worker = site.start(site.configuration(&[]));
+        let report = worker.run_shell("grep -A 30 '\\[heap\\]' /proc/self/smaps");
+        let said = text(&report.stdout);
+        let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name));
+        let size = value("Size:").and_then(|size| size.trim().strip_suffix(" kB"));
+        let size: u64 = size.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+        assert!(size >= 64 << 10, "{said}");
+        let flags = value("VmFlags:").unwrap_or_else(|| panic!("{said}"));
+        assert_eq!(
+            flags.split_whitespace().any(|flag| flag == "hg"),
+            asks_first,
+            "{said}"
+        );
+        worker.hang_up();
+    });
+}
