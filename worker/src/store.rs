@@ -4,6 +4,7 @@
 //! disk, so that an interrupted worker leaves an entry either whole or not at all. Workers of several
 //! servers may share a store.
 
+mod absence;
 mod pending;
 mod sealed;
 

@@ -199,6 +199,7 @@ impl Warmth {
         let served = catalogue.served();
         let serving = served.map(|served| (self.identity(served), self.owner(served)));
         owner::tidy(&self.store, &serving.collect());
+        self.store.forget_absences();
     }
 
     /// Notes for whom something is about to be kept.

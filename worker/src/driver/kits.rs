@@ -281,7 +281,8 @@ impl Kits {
     pub fn tidy(&self, store: &Store) {
         for entry in store.entries(PREFIX) {
             let is_of_use = About::load(store, &entry.key).is_some_and(|about| {
-                about.program == program_digest() && is_there(&about.root, &about.build_tree)
+                let is_there = is_there(&about.root, &about.build_tree);
+                about.program == program_digest() && !store.is_long_gone(&entry.key, is_there)
             });
             if !is_of_use {
                 tracing::info!(

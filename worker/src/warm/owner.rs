@@ -3,7 +3,7 @@
 //! All that is kept of a target has a name that begins with its identity. Another kernel, compiler or
 //! stap in the same place has another one, so that what belonged to the old is never looked at again,
 //! and goes when a server of the place starts. What belongs to the targets of other servers stays as
-//! long as these are there.
+//! long as these are there, and for a week more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -105,7 +105,7 @@ fn is_of_use(store: &Store, identity: &str, serving: &BTreeMap<String, Owner>) -
         return false;
     };
     let is_replaced = serving.values().any(|served| *served == owner);
-    !is_replaced && is_there(&owner.root, &owner.tree)
+    !is_replaced && !store.is_long_gone(identity, is_there(&owner.root, &owner.tree))
 }
 
 /// The identity that the name of an entry begins with.
@@ -125,6 +125,7 @@ const MAX: u64 = 32 << 10;
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
@@ -154,7 +155,18 @@ mod tests {
         kept("1", Some(&current));
         kept("2", Some(&owner("1", "ours"))); // An older kernel in the same place.
         kept("3", Some(&owner("1", "another server's")));
-        kept("4", Some(&owner("2", "another server's"))); // Its tree is gone.
+        kept("4", Some(&owner("2", "another server's"))); // Its tree is gone, since a moment.
+        kept("7", Some(&owner("3", "another server's"))); // Its tree is gone, since long.
+        store.is_long_gone(&identity("7"), false);
+        let note = parent
+            .path()
+            .join("cache")
+            .join(format!("gone-{}", identity("7")));
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        fs::File::open(note)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
         kept("5", None); // Nobody knows whose it is.
         kept("6", None); // It is served, and was not noted yet.
         store.publish("pass-4-0123-plain", &[]).unwrap();
@@ -170,7 +182,7 @@ mod tests {
             .map(|entry| entry.key)
             .collect();
         let has = |digit: &str| left.iter().filter(|key| key.starts_with(digit)).count();
-        let counts = ["1", "2", "3", "4", "5", "6", "pass-4"].map(has);
-        assert_eq!(counts, [4, 0, 4, 0, 0, 3, 1], "{left:?}");
+        let counts = ["1", "2", "3", "4", "5", "6", "7", "gone", "pass-4"].map(has);
+        assert_eq!(counts, [4, 0, 4, 4, 0, 3, 0, 1, 1], "{left:?}");
     }
 }
