@@ -31,12 +31,21 @@ impl Store {
             self.touch(&note);
             return false;
         }
-        let missing = SystemTime::now().duration_since(noted);
+        let missing = self.now().duration_since(noted);
         let is_long = missing.is_ok_and(|missing| missing >= GRACE);
         if is_long {
             self.remove(&note);
         }
         is_long
+    }
+
+    /// As the file system has it, which the notes are from.
+    fn now(&self) -> SystemTime {
+        self.touch("");
+        let found = self.directory.metadata();
+        found
+            .and_then(|found| found.modified())
+            .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// Removes the notes about entries that have gone otherwise.
@@ -69,7 +78,7 @@ mod tests {
         let note = parent.path().join("cache/gone-root");
         let noted_before = |age: Duration| {
             let directory = File::open(&note).unwrap();
-            directory.set_modified(SystemTime::now() - age).unwrap();
+            directory.set_modified(store.now() - age).unwrap();
         };
         let hour = Duration::from_secs(60 * 60);
         store.publish("root-plain", &[]).unwrap();
@@ -96,10 +105,10 @@ mod tests {
         let store = Store::open(&parent.path().join("cache")).unwrap();
         assert!(!store.is_long_gone("root", false));
         let note = File::open(parent.path().join("cache/gone-root")).unwrap();
-        note.set_modified(SystemTime::now() + 2 * GRACE).unwrap();
+        note.set_modified(store.now() + 2 * GRACE).unwrap();
         assert!(!store.is_long_gone("root", false));
         let noted = note.metadata().unwrap().modified().unwrap();
-        assert!(noted <= SystemTime::now());
+        assert!(noted <= store.now());
     }
 
     #[test]

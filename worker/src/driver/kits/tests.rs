@@ -90,7 +90,7 @@ fn what_is_kept_has_a_bound() {
     let about = about("/".into());
     for key in ["pass-4-a", "pass-4-b", "pass-4-c"] {
         place.kits.keep(&place.store, key, &about, &kit(8));
-        let old = std::time::SystemTime::UNIX_EPOCH;
+        let old = SystemTime::UNIX_EPOCH;
         let entry = place.directory.path().join("cache").join(key);
         if entry.exists() && key != "pass-4-c" {
             fs::File::open(entry).unwrap().set_modified(old).unwrap();
