@@ -11,7 +11,8 @@ use crate::target::TargetName;
 /// The longest line of a notice, its newline included.
 pub const MAX_NOTICE: usize = 256;
 
-/// The most notices in front of one reply: one a second for more than four hours.
+/// The most notices in front of one reply: one a second for more than four hours. They may come all at once, when
+/// a client's machine was asleep for as long.
 pub const MAX_NOTICES: u32 = 1 << 14;
 
 /// Where a request stands.
@@ -49,9 +50,9 @@ pub enum NoticeError {
     /// A line without an end.
     #[error("a notice is longer than {MAX_NOTICE} bytes")]
     TooLong,
-    /// More than the server may have sent by now.
-    #[error("more than {0} notices were sent before the reply")]
-    TooMany(u32),
+    /// More than a server of ours sends.
+    #[error("more than {MAX_NOTICES} notices were sent before the reply")]
+    TooMany,
 }
 
 /// Tells notices from the reply behind them, in whatever pieces they come.
@@ -67,11 +68,10 @@ impl Notices {
     /// Takes the next piece. Notices go to `hear`, and what belongs to the reply is returned.
     ///
     /// # Errors
-    /// When a line has no end, or there are more than `allowed` lines.
+    /// When a line has no end, or there are too many.
     pub fn feed(
         &mut self,
         piece: &[u8],
-        allowed: u32,
         mut hear: impl FnMut(Notice),
     ) -> Result<Vec<u8>, NoticeError> {
         if self.is_over {
@@ -86,7 +86,7 @@ impl Notices {
                 return Ok(reply);
             }
             if *byte == b'\n' {
-                self.count(allowed)?;
+                self.count()?;
                 Notice::of_line(&self.line).into_iter().for_each(&mut hear);
                 self.line.clear();
             } else if self.line.len() >= MAX_NOTICE {
@@ -108,10 +108,9 @@ impl Notices {
         self.line
     }
 
-    fn count(&mut self, allowed: u32) -> Result<(), NoticeError> {
-        let allowed = allowed.min(MAX_NOTICES);
-        if self.heard >= allowed {
-            return Err(NoticeError::TooMany(allowed));
+    fn count(&mut self) -> Result<(), NoticeError> {
+        if self.heard >= MAX_NOTICES {
+            return Err(NoticeError::TooMany);
         }
         self.heard += 1;
         Ok(())
@@ -250,7 +249,7 @@ mod tests {
         let mut notices = Notices::default();
         let (mut heard, mut reply) = (Vec::new(), Vec::new());
         for piece in stream.chunks(size) {
-            reply.extend(notices.feed(piece, MAX_NOTICES, |notice| heard.push(notice))?);
+            reply.extend(notices.feed(piece, |notice| heard.push(notice))?);
         }
         reply.extend(notices.into_rest());
         Ok((heard, reply))
@@ -261,21 +260,19 @@ mod tests {
         let mut notices = Notices::default();
         let line = [LEAD, &[b'x'; MAX_NOTICE]].concat();
         let most = &line[..MAX_NOTICE - 1];
-        assert_eq!(notices.feed(most, 1, |_| ()), Ok(Vec::new()));
-        assert_eq!(notices.feed(b"x", 1, |_| ()), Err(NoticeError::TooLong));
+        assert_eq!(notices.feed(most, |_| ()), Ok(Vec::new()));
+        assert_eq!(notices.feed(b"x", |_| ()), Err(NoticeError::TooLong));
         let whole = [most, b"\n"].concat();
-        assert_eq!(Notices::default().feed(&whole, 1, |_| ()), Ok(Vec::new()));
+        assert_eq!(Notices::default().feed(&whole, |_| ()), Ok(Vec::new()));
     }
 
     #[test]
-    fn more_lines_than_allowed_are_refused_whatever_they_say() {
+    fn more_lines_than_a_server_sends_are_refused_whatever_they_say() {
         for line in [Notice::Running.encode(), [LEAD, b"\n"].concat()] {
             let mut notices = Notices::default();
-            assert_eq!(notices.feed(&line.repeat(3), 3, |_| ()), Ok(Vec::new()));
-            let refused = notices.feed(&line, 3, |_| ());
-            assert_eq!(refused, Err(NoticeError::TooMany(3)));
-            let refused = notices.feed(&line.repeat(1 << 15), u32::MAX, |_| ());
-            assert_eq!(refused, Err(NoticeError::TooMany(MAX_NOTICES)));
+            let most = line.repeat(MAX_NOTICES as usize);
+            assert_eq!(notices.feed(&most, |_| ()), Ok(Vec::new()));
+            assert_eq!(notices.feed(&line, |_| ()), Err(NoticeError::TooMany));
         }
     }
 

@@ -1,13 +1,10 @@
 //! What a client hears before its reply.
 
 use stap_protocol::notice::{Notice, NoticeError, Notices};
-use stap_protocol::request::MAX_TARGETS;
-use tokio::time::Instant;
 
 /// Takes notices out of what arrives, if the client has asked for any.
 pub(crate) struct Hearing<H> {
     notices: Option<Notices>,
-    since: Instant,
     hear: H,
 }
 
@@ -16,7 +13,6 @@ impl Hearing<fn(Notice)> {
     pub(crate) fn none() -> Self {
         Self {
             notices: None,
-            since: Instant::now(),
             hear: drop,
         }
     }
@@ -27,7 +23,6 @@ impl<H: FnMut(Notice)> Hearing<H> {
     pub(crate) fn new(hear: H) -> Self {
         Self {
             notices: Some(Notices::default()),
-            since: Instant::now(),
             hear,
         }
     }
@@ -37,9 +32,7 @@ impl<H: FnMut(Notice)> Hearing<H> {
         let Some(notices) = &mut self.notices else {
             return Ok(piece.to_vec());
         };
-        let seconds = u32::try_from(self.since.elapsed().as_secs()).unwrap_or(u32::MAX);
-        let allowed = seconds.saturating_mul(A_SECOND).saturating_add(AT_ONCE);
-        notices.feed(piece, allowed, &mut self.hear)
+        notices.feed(piece, &mut self.hear)
     }
 
     /// Whether something has begun that may become a notice.
@@ -55,9 +48,3 @@ impl<H: FnMut(Notice)> Hearing<H> {
         }
     }
 }
-
-/// Our servers send one a second, and clocks differ.
-const A_SECOND: u32 = 2;
-/// How many a server may send at its first chance: one for each target of a request, and as many more.
-const AT_ONCE: u32 = 128;
-const _: () = assert!(AT_ONCE as usize == 2 * MAX_TARGETS);
