@@ -293,8 +293,11 @@ impl<E: Executor> Desk<E> {
         let is_long = |job: &Waiting| self.experience.is_long(job.need.as_ref());
         let order = self.queue.in_order(is_long).into_iter();
         let order: Vec<_> = order.map(|job| (&job.standing, self.takes(job))).collect();
-        let typical = |owner: &Owner| self.experience.typical(owner.is_long);
-        let running = average(self.owners.values().map(typical));
+        let left = |owner: &Owner| {
+            let typical = self.experience.typical(owner.is_long);
+            typical.saturating_sub(owner.began.elapsed())
+        };
+        let running = average(self.owners.values().map(left));
         place::tell(&order, running.unwrap_or_default(), slots);
     }
 

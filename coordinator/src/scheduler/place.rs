@@ -56,8 +56,8 @@ pub struct Place {
     pub wait: Duration,
 }
 
-/// In what time each of those that wait has its turn, given how long each takes. Where `slots` jobs run that take
-/// `running` each, one of them ends every `running / slots`.
+/// In what time each of those that wait has its turn, given how long each takes. Where `slots` jobs run that have
+/// `running` before them each, the first of them ends in `running / slots`, as if their ends came evenly.
 fn waits(
     each: impl Iterator<Item = Duration>,
     running: Duration,
