@@ -53,7 +53,8 @@ impl Server {
         fs::read(database(&self.home).join("stap.cert")).unwrap()
     }
 
-    /// Its log until now.
+    /// Its log until now. What the worker, the signer or another task says may not be in it yet when the
+    /// answer is there: for that, [`Server::wait_for_log`].
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(log_file(&self.home)).unwrap_or_default()
     }
@@ -158,30 +159,34 @@ pub(crate) fn launch(home: &TempDir, options: &[&str]) -> (Child, Verdict) {
 /// once, before this process has any child: a child that is being started holds our descriptors, and
 /// a program that somebody could still write to cannot be run.
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("serve");
+    let targets = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let place = targets.join("serve");
     fs::create_dir_all(&place).unwrap();
-    let (worker, program) = (place.join("stap-worker"), place.join("stap-serverd"));
-    let new = |path: &Path| path.with_extension(std::process::id().to_string());
+    let new = TempDir::new_in(targets).unwrap();
     let stand_in = std::env::current_exe().unwrap();
-    let signer = place.join("stap-signer");
     for (program, role) in [
-        (&worker, "worker --exact --ignored --nocapture <&3"),
-        (&signer, "signer --exact --ignored --nocapture"),
+        ("stap-worker", "worker --exact --ignored --nocapture <&3"),
+        ("stap-signer", "signer --exact --ignored --nocapture"),
     ] {
         let script = format!(
             "#!/bin/sh\nexec '{}' stand_in::{role}\n",
             stand_in.display()
         );
-        fs::write(new(program), script).unwrap();
-        fs::set_permissions(new(program), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = new.path().join(program);
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    fs::hard_link(env!("CARGO_BIN_EXE_stap-serverd"), new(&program)).unwrap();
-    // Other processes of the same test run do the same.
-    for path in [worker, signer, program.clone()] {
-        fs::rename(new(&path), path).unwrap();
+    let server = new.path().join(SERVER);
+    fs::hard_link(env!("CARGO_BIN_EXE_stap-serverd"), server).unwrap();
+    // Other processes of the same test run do the same. A second link to the server is not moved over the
+    // first: it goes with the directory.
+    for program in ["stap-worker", "stap-signer", SERVER] {
+        fs::rename(new.path().join(program), place.join(program)).unwrap();
     }
-    program
+    place.join(SERVER)
 });
+
+const SERVER: &str = "stap-serverd";
 
 /// Relative to the home that the server is started in.
 const DATABASE: &str = "db";

@@ -304,11 +304,7 @@ fn a_key_that_others_could_have_changed_is_not_used_and_this_is_said() {
         &wanted(&[], STAPDEV, MachineOwnerKeys::Enrolled(vec![print])),
     );
     assert_eq!(reply.rc, 1);
-    assert!(
-        server.log().contains("must not be readable by the group"),
-        "{}",
-        server.log()
-    );
+    server.wait_for_log("must not be readable by the group");
 }
 
 #[test]

@@ -185,6 +185,7 @@ fn what_compiles_nothing_passes_the_first_compile_for_a_target() {
         drop(first);
         both.await;
     });
+    server.wait_for_log("runs job 3");
     let log = server.log();
     for line in ["runs job 2: hello short", "runs job 3: hello long"] {
         assert!(log.contains(line), "{line} is not in\n{log}");
