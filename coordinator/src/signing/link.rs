@@ -11,7 +11,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use stap_protocol::signing::messages::{FromSigner, Keys, MAX_FRAME, Order, Signed, ToSigner};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_util::bytes::Bytes;
+use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +53,8 @@ impl Signer {
             loop {
                 let next = tokio::select! {
                     next = questions.recv() => next,
+                    // An end between two questions is told at once, and not when somebody asks.
+                    said = frames.next() => return unasked(said),
                     () = stop.cancelled() => None,
                 };
                 let Some(Question { message, answer }) = next else {
@@ -127,9 +129,41 @@ async fn exchange(frames: &mut Frames, message: &ToSigner) -> io::Result<FromSig
     postcard::from_bytes(&frame).map_err(io::Error::other)
 }
 
+/// Why what came without a question ends the conversation.
+fn unasked(said: Option<io::Result<BytesMut>>) -> io::Error {
+    match said {
+        None => io::ErrorKind::UnexpectedEof.into(),
+        Some(Err(error)) => error,
+        Some(Ok(_)) => io::Error::other("it speaks before it is asked"),
+    }
+}
+
 /// Questions that may wait; a signature takes milliseconds.
 const WAITING: usize = 64;
 /// How long a signature may take on a very busy host.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the keys are looked at, so that a new one is announced.
 const LOOK: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_signer_s_end_is_noticed_although_nobody_asks() {
+        let (ours, signers) = UnixStream::pair().unwrap();
+        let (_signer, link) = Signer::connect(ours, CancellationToken::new()).unwrap();
+        drop(signers);
+        assert_eq!(link.await.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_signer_that_speaks_unasked_is_not_listened_to() {
+        let (ours, mut signers) = UnixStream::pair().unwrap();
+        let (_signer, link) = Signer::connect(ours, CancellationToken::new()).unwrap();
+        signers.write_all(&[0, 0, 0, 1, 0]).unwrap();
+        assert_eq!(link.await.to_string(), "it speaks before it is asked");
+    }
+}
