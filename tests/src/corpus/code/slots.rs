@@ -1,12 +1,16 @@
 //! The job in the next slot, which runs at the same time.
 
+use std::fs;
+
 use anyhow::{Context as _, ensure};
 use stap_jail::layer::Layer;
 use stap_worker::slots::MAX_SLOTS;
 
 use crate::corpus::bench::Without;
+use crate::corpus::service::SECRET;
 use crate::corpus::{Case, Control, Family, Field, Goal, Guard, Held, Verdict, Who, marked};
 use crate::process::Process;
+use crate::wait;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -92,7 +96,7 @@ fn aimed(order: &str, victim: &Process) -> String {
     order.replace("{pid}", &victim.pid.to_string())
 }
 
-/// Calls `attack` while a job runs in the first slot that holds a secret in its workspace.
+/// Calls `attack` while a job in the first slot holds a secret in its workspace.
 pub(super) fn with_victim(
     field: &Field,
     attack: impl FnOnce(&Process) -> anyhow::Result<Verdict>,
@@ -107,11 +111,20 @@ pub(super) fn with_victim(
             let is_a_slots = |uid| (base..base + MAX_SLOTS).contains(&uid);
             ensure!(uid.is_some_and(is_a_slots), "the victim is {uid:?}");
         }
+        // It is seen before it does.
+        let is_ready = wait::within_patience(|| holds_its_file(&victims[0]));
+        ensure!(is_ready, "the victim holds nothing");
         let verdict = attack(&victims[0]);
         marked::end(&mark);
         verdict
     })?;
     Ok(verdict)
+}
+
+/// Whether a process that was told to `hold-file held` does by now.
+pub(super) fn holds_its_file(job: &Process) -> bool {
+    let file = format!("/proc/{}/cwd/held", job.pid);
+    fs::read(file).is_ok_and(|held| held == SECRET.as_bytes())
 }
 
 pub(super) fn held(by: impl Into<Guard>, says: &'static str) -> Held {

@@ -103,10 +103,15 @@ fn ignore_signals() -> io::Result<()> {
 /// Says that it is there, and stops itself; a stopped process takes no signal but one.
 fn stay_stopped() -> Attempt {
     say("ready")?;
+    stop()?;
+    stay()
+}
+
+/// Stops this process until somebody lets it go on.
+pub(crate) fn stop() -> io::Result<()> {
     let (own, stop) = (std::process::id(), libc::SIGSTOP);
     let arguments = [own.try_into(), stop.try_into()].map(Result::unwrap_or_default);
-    call(libc::SYS_kill, &arguments)?;
-    stay()
+    call(libc::SYS_kill, &arguments).map(|_it| ())
 }
 
 /// Starts processes that do the same, as fast as they can, until somebody ends them all. Only for a

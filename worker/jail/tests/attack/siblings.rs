@@ -4,31 +4,30 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
-use crate::{Attempt, number, stopped};
+use crate::processes::stop;
+use crate::{Attempt, stopped};
 
 pub(crate) fn attack(arguments: &[&str]) -> Option<Attempt> {
     Some(match arguments {
-        ["find-held", file, secret, rounds, _marker] => find(file, secret, rounds, |_| Ok(())),
-        ["alter-held", file, secret, rounds, _marker] => find(file, secret, rounds, alter),
+        ["find-held", file, secret, when, _marker] => find(file, secret, when, |_| Ok(())),
+        ["alter-held", file, secret, when, _marker] => find(file, secret, when, alter),
         _ => return None,
     })
 }
 
-/// Looks for a file that holds `secret` in the working directories of all processes, so many times, and does
-/// something with it.
-fn find(file: &str, secret: &str, rounds: &str, act: impl Fn(&Path) -> io::Result<()>) -> Attempt {
-    for _ in 0..number(rounds)? {
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let path = entry.path().join("cwd").join(file);
-            let holds = |text: Vec<u8>| String::from_utf8_lossy(&text).contains(secret);
-            if fs::read(&path).is_ok_and(holds) {
-                return act(&path).map(|()| format!("{} is a sibling's", path.display()));
-            }
+/// Looks for a file that holds `secret` in the working directories of all processes, and does something with
+/// it: `at-once`, or `when-continued`, by whoever knows that there is one.
+fn find(file: &str, secret: &str, when: &str, act: impl Fn(&Path) -> io::Result<()>) -> Attempt {
+    if when == "when-continued" {
+        stop()?;
+    }
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let path = entry.path().join("cwd").join(file);
+        let holds = |text: Vec<u8>| String::from_utf8_lossy(&text).contains(secret);
+        if fs::read(&path).is_ok_and(holds) {
+            return act(&path).map(|()| format!("{} is a sibling's", path.display()));
         }
-        thread::sleep(PAUSE);
     }
     stopped("no process that can be seen has it")
 }
@@ -51,5 +50,3 @@ pub(crate) fn chosen(words: Vec<String>, server: &[String]) -> Vec<String> {
     let half = if is_it { halves.next() } else { halves.nth(1) };
     half.unwrap_or_default().to_vec()
 }
-
-const PAUSE: Duration = Duration::from_millis(100);
