@@ -5,6 +5,7 @@
 //! theirs below it, and nobody else's come and go there. Where there is only the unified hierarchy
 //! somebody has given us a place already, and moving would take it from the worker.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -70,25 +71,18 @@ impl OwnGroups {
         Ok(())
     }
 
-    /// Every group below these, for comparison.
+    /// Every group that servers of this run could have made, for comparison.
     #[must_use]
     pub fn below(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        let roots = if self.own.is_empty() {
-            vec![PathBuf::from(MOUNTS)]
-        } else {
-            self.own.clone()
-        };
-        let mut waiting = roots;
-        while let Some(group) = waiting.pop() {
-            for entry in fs::read_dir(group).into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    found.push(entry.path());
-                    waiting.push(entry.path());
-                }
-            }
+        if !self.own.is_empty() {
+            return all_below(self.own.clone());
         }
-        found.sort();
+        // Where there is only the unified hierarchy, root's workers have a place at its top, among groups of the host
+        // that come and go.
+        let own = unified().unwrap_or_else(|_| PathBuf::from(MOUNTS));
+        let is_a_workers = |name: &OsStr| name.to_string_lossy().starts_with(WORKERS);
+        let mut found = all_below(vec![PathBuf::from(MOUNTS)]);
+        found.retain(|group| group.starts_with(&own) || group.iter().any(is_a_workers));
         found
     }
 }
@@ -101,6 +95,21 @@ impl Drop for OwnGroups {
             drop(moved.and_then(|()| fs::remove_dir(own)));
         }
     }
+}
+
+/// All groups below these, in order.
+fn all_below(mut waiting: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    while let Some(group) = waiting.pop() {
+        for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                found.push(entry.path());
+                waiting.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 /// Tells this run from every other on this machine, where groups and keys of all labs lie side by
@@ -174,3 +183,5 @@ fn memberships() -> anyhow::Result<Vec<PathBuf>> {
 const ORDINARY: u32 = 80_000;
 const MOUNTS: &str = "/sys/fs/cgroup";
 const MEMBERS: &str = "cgroup.procs";
+/// What the groups of workers are called.
+const WORKERS: &str = "stap-worker-";

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Dir;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use super::groups::OwnGroups;
+use super::groups::{self, OwnGroups};
 use crate::process;
 
 /// The state of the host, as far as a job could have touched it: what it consists of, by kind.
@@ -66,10 +66,11 @@ fn processes() -> BTreeSet<String> {
         .collect()
 }
 
-/// Keys with the mark of our attacks; the rest of the table is everybody's.
+/// Keys with the mark of this run's attacks. The table is the whole machine's, and those of other runs come and go.
 fn keys() -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/keys").unwrap_or_default();
-    let ours = text.lines().filter(|line| line.contains(MARK));
+    let mark = format!("{MARK}-{}", groups::unique().unwrap_or_default());
+    let ours = text.lines().filter(|line| line.contains(&mark));
     ours.map(str::to_owned).collect()
 }
 

@@ -67,6 +67,7 @@ fn death(name: &'static str, of: &'static str, kill: fn(&Service) -> anyhow::Res
                 field.start("mortal", &[], &["--max-threads=1"])?,
                 marked::mark(),
             );
+            let worker = service.worker()?;
             let words = field.filled(&format!("linger {mark}"))?;
             if name == "hang-up" {
                 service.run_and_hang_up(&words, || marked::with(&mark).len() >= 2)?;
@@ -81,7 +82,13 @@ fn death(name: &'static str, of: &'static str, kill: fn(&Service) -> anyhow::Res
             ensure!(gone || matches!(verdict, Verdict::Escaped { .. }));
             let directory = field.situation.scratch.join("temporary");
             drop(service);
-            // What a worker could not remove because it was killed, the next one does.
+            // What a worker could not remove because it was killed, the next one does; one that still removes it
+            // itself has it locked.
+            let is_gone = || process::Process::of(worker).is_none_or(|left| left.state == 'Z');
+            ensure!(
+                wait::within_patience(is_gone),
+                "the worker outlives its server"
+            );
             field.start("heir", &[], &["--max-threads=1"])?.stop()?;
             let left = crate::lab::list(&directory);
             ensure!(left.is_empty(), "{} holds {left:?}", directory.display());

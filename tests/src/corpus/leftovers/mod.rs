@@ -1,6 +1,8 @@
 //! What a job leaves behind: processes that want to live on, whoever dies first, and things that
 //! would stay.
 
+use std::rc::Rc;
+
 use anyhow::{Context as _, ensure};
 use stap_jail::layer::Layer;
 
@@ -8,6 +10,7 @@ use super::bench::Without;
 use super::service::Service;
 use super::{Case, Control, Family, Field, Goal, Guard, Held, Verdict, marked};
 use crate::process::Process;
+use crate::wait;
 
 mod deaths;
 mod things;
@@ -61,13 +64,16 @@ fn outliving() -> Vec<Case> {
                 Ok(nothing_runs(&mark))
             },
             |field| {
-                // Only for as long as it takes to be seen: there its number has no other bound.
-                let (service, mark) = (hurried(field)?, marked::mark());
+                // With time to be seen in. It ends when nobody wants it any more.
+                let (service, mark) = (patient(field)?, marked::mark());
                 let words = field.filled(&format!("breed {mark}"))?;
-                let (seen, _reply) =
-                    marked::meanwhile(&service, &words, &mark, 8, |seen| Ok(seen.len()))?;
+                service.run_and_hang_up(&words, || marked::with(&mark).len() >= BRED)?;
+                ensure!(
+                    wait::within_patience(|| marked::with(&mark).is_empty()),
+                    "it goes on without its client"
+                );
                 Ok(Control::Succeeded {
-                    how: format!("until then ({seen} processes were seen)"),
+                    how: format!("until then ({BRED} processes were seen)"),
                 })
             },
         ),
@@ -164,13 +170,17 @@ fn demonstrate(field: &Field, order: &str) -> anyhow::Result<Control> {
     })
 }
 
-fn hurried(field: &Field) -> anyhow::Result<std::rc::Rc<Service>> {
+fn hurried(field: &Field) -> anyhow::Result<Rc<Service>> {
     let changes = [
         ("wall", "\"1 s\""),
         ("file", "\"1 MiB\""),
         ("processes", "64"),
     ];
     field.serve("hurried", &changes, &["--max-threads=1"])
+}
+
+fn patient(field: &Field) -> anyhow::Result<Rc<Service>> {
+    field.serve("patient", &[("processes", "64")], &["--max-threads=1"])
 }
 
 fn nothing_runs(mark: &str) -> Verdict {
@@ -215,5 +225,7 @@ fn case(
     }
 }
 
+/// More than a tree that does not grow has.
+const BRED: usize = 8;
 /// Looked for without waiting.
 const GONE: &str = "no process of the job runs";
