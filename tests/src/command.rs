@@ -19,6 +19,9 @@ use crate::wait;
 /// How long a command may take before the test fails with its name and what it said.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long the output may stay open behind it; whoever does not close it has it open for much longer.
+const LETTING_GO: Duration = Duration::from_secs(10);
+
 /// A command that has not been started.
 #[derive(Debug)]
 pub struct Invocation {
@@ -259,9 +262,9 @@ impl Running {
     /// When the deadline passes first.
     pub fn finish(mut self) -> Finished {
         let ended = self.wait_for_exit();
-        // What still holds the pipes after the program's end has a second: a `$(...)` would hang.
+        // Who holds the pipes after the program's end lets a `$(...)` hang; what ends with it may need a moment.
         let grace = if ended {
-            wait::patient(Duration::from_secs(1))
+            wait::patient(LETTING_GO)
         } else {
             Duration::ZERO
         };

@@ -187,8 +187,10 @@ pub fn foreground(user: User, log: &Path) -> Invocation {
     user.command("stap-serverd").arg(log_option(log))
 }
 
+/// What is not a whole line yet may lack the last digits.
 fn port_in(log: &str) -> Option<u16> {
-    let line = log
+    let (whole, _) = log.rsplit_once('\n')?;
+    let line = whole
         .lines()
         .rev()
         .find_map(|line| line.split_once("Using network address [::]:"))?;
