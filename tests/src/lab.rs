@@ -1,11 +1,12 @@
 //! A test body in its own world, and the people in it.
 
+mod outside;
 mod sources;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -16,17 +17,12 @@ use crate::requirement::Peer;
 use crate::wait;
 use crate::world::{self, Sources};
 
+use self::outside::{FINISHED, entering, start_inside, test_name};
 pub use self::sources::kept;
-use self::sources::{enter_program, sources, sources_with};
+use self::sources::{sources, sources_with};
 
 /// The founding example, with the quotes that its first publication lost.
 pub const HELLO: &str = r#"probe begin { printf("Hello World!\n"); exit() }"#;
-
-/// Printed when a body came to its end, so that a body that never ran cannot pass.
-const FINISHED: &str = "lab: the body came to its end";
-
-/// What a lab has of its own, in unshare's words.
-const NEW_WORLD: &str = "--mount --net --pid --uts --ipc --fork --kill-child --mount-proc";
 
 /// Runs a test body in a fresh lab: a network, a host name, a pid space, homes, `/etc/systemtap` and
 /// `/tmp` that nobody else sees.
@@ -99,44 +95,6 @@ pub fn program_inside_beside(other_root: Option<PathBuf>, body: impl FnOnce(&Lab
     let status = inner.args(std::env::args_os().skip(1)).status();
     let status = status.expect("unshare is part of util-linux");
     ExitCode::from(u8::from(!status.success()))
-}
-
-/// The path of the test that holds the closure, as the test program names it.
-fn test_name<F>() -> String {
-    let full = std::any::type_name::<F>().trim_end_matches("::{{closure}}");
-    full.split_once("::")
-        .map_or(full, |(_, path)| path)
-        .to_owned()
-}
-
-/// A command that runs this program in a new world; its arguments are missing.
-fn entering(sources: &Sources) -> Command {
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "the lab needs root: run tests/run as root"
-    );
-    let mut command = Command::new("unshare");
-    command
-        .args(NEW_WORLD.split(' '))
-        .args([enter_program().as_os_str(), world::TEST.as_ref()])
-        .envs(sources.to_environment());
-    command
-}
-
-/// Starts this test in a new world and reports what came of it.
-fn start_inside(test: &str, sources: &Sources) {
-    let output = entering(sources)
-        .args(["--exact", test, "--nocapture", "--include-ignored"])
-        .output()
-        .expect("unshare is part of util-linux");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
-    let came_to_its_end = said.lines().any(|line| line == FINISHED);
-    assert!(
-        output.status.success() && came_to_its_end,
-        "{test} failed inside the lab ({}):\n{said}\n{complained}",
-        output.status
-    );
 }
 
 /// The world of one test.

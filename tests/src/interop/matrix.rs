@@ -28,15 +28,22 @@ pub fn hold(lab: &Lab, pair: Pair) {
         .filter_map(|row| fault(pair, &record, &references, row))
         .collect();
     let count = faults.len();
+    let (short, long): (Vec<_>, Vec<_>) = faults.into_iter().unzip();
     assert!(
-        faults.is_empty(),
-        "{count} answers are not as expected:\n{}",
-        faults.concat()
+        count == 0,
+        "{count} answers are not as expected:\n{}{}",
+        short.concat(),
+        long.concat()
     );
 }
 
-/// Tells how an answer is not what was expected.
-fn fault(pair: Pair, record: &Record, references: &References, row: &Row) -> Option<String> {
+/// Tells how an answer is not what was expected, in a line or two and at length.
+fn fault(
+    pair: Pair,
+    record: &Record,
+    references: &References,
+    row: &Row,
+) -> Option<(String, String)> {
     let answer = record.answer(row)?;
     let verdict = references.judge(row, answer)?;
     let difference = expected(pair, &record.version, row);
@@ -45,6 +52,15 @@ fn fault(pair: Pair, record: &Record, references: &References, row: &Row) -> Opt
         return None;
     }
     let mut text = format!("== {}: {verdict:?}, not {wanted:?}\n", row.name);
+    let reference = match wanted {
+        Verdict::Equal => references.bare.answer(row),
+        Verdict::AsStock => references.stock.answer(row),
+        Verdict::Differs => None,
+    };
+    let first = reference.map(|reference| {
+        first_difference(&comparable(row, answer), &comparable(row, reference)) + "\n"
+    });
+    let short = format!("{text}{}", first.unwrap_or_default());
     let all = [
         ("bare", references.bare.answer(row)),
         ("stock", references.stock.answer(row)),
@@ -54,7 +70,31 @@ fn fault(pair: Pair, record: &Record, references: &References, row: &Row) -> Opt
         let shown = answer.map(|answer| shown(&comparable(row, answer)));
         writeln!(text, "-- {who}: {}", shown.unwrap_or_default()).expect("text grows");
     }
-    Some(text)
+    Some((short, text))
+}
+
+/// The first thing in which an answer is not like another one.
+fn first_difference(answer: &Answer, other: &Answer) -> String {
+    let line = |what, ours: &str, theirs: &str| {
+        let (mut ours, mut theirs) = (ours.lines(), theirs.lines());
+        let pairs = std::iter::from_fn(|| match (ours.next(), theirs.next()) {
+            (None, None) => None,
+            pair => Some(pair),
+        });
+        let mut unlike = pairs.filter(|(own, other)| own != other);
+        let (own, other) = unlike.next()?;
+        Some(format!("   {what} has {own:?}, not {other:?}"))
+    };
+    if answer.status != other.status {
+        let Answer { status, err, .. } = answer;
+        return format!("   {status:?}, not {:?}: {err:?}", other.status);
+    }
+    line("stdout", &answer.out, &other.out)
+        .or_else(|| line("stderr", &answer.err, &other.err))
+        .unwrap_or_else(|| {
+            let told = |answer: &Answer| format!("{:?} {}", answer.left, answer.module);
+            format!("   left {}, not {}", told(answer), told(other))
+        })
 }
 
 fn is_said(difference: &Difference, answer: &Answer) -> bool {

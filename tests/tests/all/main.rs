@@ -22,6 +22,8 @@ mod doctor;
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod find;
 #[cfg(test)]
 mod guest;

@@ -65,7 +65,7 @@ fn outliving() -> Vec<Case> {
             },
             |field| {
                 // With time to be seen in. It ends when nobody wants it any more.
-                let (service, mark) = (patient(field)?, marked::mark());
+                let (service, mark) = (unhurried(field)?, marked::mark());
                 let words = field.filled(&format!("breed {mark}"))?;
                 service.run_and_hang_up(&words, || marked::with(&mark).len() >= BRED)?;
                 ensure!(
@@ -171,16 +171,12 @@ fn demonstrate(field: &Field, order: &str) -> anyhow::Result<Control> {
 }
 
 fn hurried(field: &Field) -> anyhow::Result<Rc<Service>> {
-    let changes = [
-        ("wall", "\"1 s\""),
-        ("file", "\"1 MiB\""),
-        ("processes", "64"),
-    ];
+    let changes = [("wall", "\"1 s\""), ("processes", "64")];
     field.serve("hurried", &changes, &["--max-threads=1"])
 }
 
-fn patient(field: &Field) -> anyhow::Result<Rc<Service>> {
-    field.serve("patient", &[("processes", "64")], &["--max-threads=1"])
+fn unhurried(field: &Field) -> anyhow::Result<Rc<Service>> {
+    field.serve("unhurried", &[("processes", "64")], &["--max-threads=1"])
 }
 
 fn nothing_runs(mark: &str) -> Verdict {
