@@ -95,7 +95,7 @@ pub(crate) enum StartError {
     Spawn(#[source] io::Error),
     #[error("stap-serverd did not start: it ended before it was ready ({0})")]
     Ended(std::process::ExitStatus),
-    #[error("stap-serverd did not start: it closed its readiness pipe without a word")]
+    #[error("stap-serverd did not start: it ended before it was ready; what it said is above")]
     Silent,
     #[error("{0}")]
     Refused(String),

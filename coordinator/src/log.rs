@@ -12,6 +12,8 @@ use std::sync::Mutex;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -67,12 +69,21 @@ pub fn start(destination: Destination<'_>, clock: Clock) -> Result<(), LogError>
     Ok(())
 }
 
+/// A FIFO that nobody reads is refused here, and later loses lines: no start and no request waits for
+/// the reader of a log.
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
+    let opened = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(LOG_MODE)
-        .open(path)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path);
+    opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::NXIO.raw_os_error() => {
+            io::Error::other("it is a FIFO that nobody reads; start its reader first")
+        }
+        _ => error,
+    })
 }
 
 /// Writes one event as one line: `Mon Nov 23 03:02:01 2026: [request] text key=value`.
@@ -241,6 +252,24 @@ mod tests {
         let text = logged(|| tracing::info!(argument = %hostile, "{hostile}"));
         assert_eq!(text.lines().count(), 1);
         assert!(!text.contains(['\r', '\u{1b}', '\u{202e}']));
+    }
+
+    #[test]
+    fn nobody_waits_for_the_reader_of_a_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        let unread = append(&path).expect_err("nobody reads it");
+        assert!(unread.to_string().contains("nobody reads"), "{unread}");
+        let _reader = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(&path)
+            .unwrap();
+        let mut log = append(&path).unwrap();
+        let full = io::Write::write_all(&mut log, &vec![b'x'; 1 << 20]);
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

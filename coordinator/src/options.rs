@@ -121,6 +121,9 @@ pub enum OptionError {
     /// An option that we do not have, where an answer depends on every one.
     #[error("'{0}' is not an option of stap-serverd; nothing was done")]
     Unknown(String),
+    /// A question of somebody who waits for a server, and would never see the answer.
+    #[error("{0} starts no server; its answer is printed by stap-serverd {0}")]
+    NotServing(&'static str),
     /// `--may` without a command line.
     #[error("--may needs a command line behind '--': stap-serverd --may -- stap -e SCRIPT")]
     NoCommandLine,

@@ -37,6 +37,23 @@ enum Mode {
     Version,
 }
 
+impl Mode {
+    /// The option that asks for it, if it is not to serve.
+    const fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Serve => return None,
+            Self::ListTargets => "--list-targets",
+            Self::CheckPolicy(_) => "--check-policy",
+            Self::May => "--may",
+            Self::Doctor => "--doctor",
+            Self::Warm => "--warm",
+            Self::MakeSigningKey => "--make-signing-key",
+            Self::Help => "--help",
+            Self::Version => "--version",
+        })
+    }
+}
+
 impl Parser {
     /// The arguments that follow the program's name.
     pub(super) fn of(arguments: Vec<OsString>) -> Self {
@@ -256,6 +273,9 @@ impl Parser {
     }
 
     fn finish(self) -> Result<Invocation, OptionError> {
+        if let (Some(name), Some(_)) = (self.mode.name(), self.options.ready_fd) {
+            return Err(OptionError::NotServing(name));
+        }
         let (options, json) = (self.options, self.json);
         // A server starts without it. Whoever asks would take the answer to another question for his.
         let unknown = options.unknown.first();

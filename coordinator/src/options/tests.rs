@@ -140,3 +140,25 @@ fn a_question_with_a_slip_is_not_another_question() {
     let serving = ["--port", "1", "--", "--doctor"].map(OsString::from);
     assert!(!Invocation::is_question(&serving));
 }
+
+#[test]
+fn whoever_waits_for_a_server_is_told_that_a_question_starts_none() {
+    for question in [
+        "--list-targets",
+        "--check-policy=strict",
+        "--doctor",
+        "--warm",
+        "--make-signing-key",
+        "--help",
+        "-h",
+        "--version",
+        "-V",
+    ] {
+        assert!(parse(&[question]).is_ok(), "{question} is one");
+        let told = parse(&["--ready-fd=3", question]);
+        assert!(
+            matches!(told, Err(OptionError::NotServing(_))),
+            "{question} is {told:?}"
+        );
+    }
+}
