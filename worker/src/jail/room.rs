@@ -42,8 +42,7 @@ impl OnDisk {
     ///
     /// When it cannot be made.
     pub fn below(temporary: &Path) -> io::Result<Self> {
-        let directory = temporary_in(temporary)?;
-        let lock = locked(directory.path())?;
+        let (directory, lock) = temporary_locked_in(temporary)?;
         let path = directory.keep();
         Ok(Self { path, _lock: lock })
     }
@@ -93,7 +92,7 @@ pub fn sweep(temporary: &Path, is_ours: impl Fn(u32) -> bool) {
         let directory = path.display().to_string();
         match locked(&path).and_then(|_lock| remove(&path)) {
             Ok(()) => tracing::warn!(directory, "removed what a dead worker left"),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if is_in_other_hands(&error) => {}
             Err(error) => tracing::error!(directory, %error, "a dead worker's files remain"),
         }
     }
@@ -138,8 +137,7 @@ fn remove(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let flat = temporary_in(parent)?;
-    let _lock = locked(flat.path())?;
+    let (flat, _lock) = temporary_locked_in(parent)?;
     let outside = rustix::fs::open(parent, DIRECTORY, Mode::empty())?;
     let inside = rustix::fs::open(flat.path(), DIRECTORY, Mode::empty())?;
     let mut moved = Moved::default();
@@ -190,7 +188,8 @@ fn open_up(parent: impl AsFd, name: &[u8]) -> io::Result<()> {
 }
 
 /// Opens a directory, whatever its permissions, and locks it; would block where another worker has
-/// it, whose jails may need its permissions as they are.
+/// it, whose jails may need its permissions as they are. It is not found where another worker took it for a dead
+/// one's and removed it before it was locked.
 fn locked(path: &Path) -> io::Result<OwnedFd> {
     let open = || rustix::fs::open(path, DIRECTORY, Mode::empty());
     let directory = match open() {
@@ -201,15 +200,38 @@ fn locked(path: &Path) -> io::Result<OwnedFd> {
         opened => opened?,
     };
     rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+    let (locked, there) = (rustix::fs::fstat(&directory)?, rustix::fs::lstat(path)?);
+    if (locked.st_dev, locked.st_ino) != (there.st_dev, there.st_ino) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     Ok(directory)
 }
 
-fn temporary_in(parent: &Path) -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)
+/// Whether another worker has the directory, or has just removed it.
+fn is_in_other_hands(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::NotFound
+    )
+}
+
+/// A directory is nobody's between its making and its lock, and a worker that starts at that moment
+/// removes it; then another is made.
+fn temporary_locked_in(parent: &Path) -> io::Result<(TempDir, OwnedFd)> {
+    let mut attempts = 1..=MOST_ATTEMPTS;
+    loop {
+        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        match locked(directory.path()) {
+            Err(error) if is_in_other_hands(&error) && attempts.next().is_some() => {}
+            locked => return locked.map(|lock| (directory, lock)),
+        }
+    }
 }
 
 /// Not what kept workspaces are called.
 const PREFIX: &str = "stap-workspace.";
+/// Far more workers than ever start within the same microseconds.
+const MOST_ATTEMPTS: u32 = 100;
 const DIRECTORY: OFlags = OFlags::DIRECTORY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
@@ -235,6 +257,31 @@ mod tests {
         sweep(parent.path(), |_| true);
         assert!(!path.exists(), "a dead worker's is removed");
         std::mem::forget(theirs);
+    }
+
+    /// Ten servers of one user start at once: each sweeps while others make directories.
+    #[test]
+    fn a_directory_that_is_being_made_is_not_swept_away() {
+        let parent = tempfile::tempdir().unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let over = || done.load(std::sync::atomic::Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over() {
+                    sweep(parent.path(), |_| true);
+                }
+            });
+            let made: Vec<_> = (0..500).map(|_| OnDisk::below(parent.path())).collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            for one in &made {
+                let one = one.as_ref().expect("one that a sweep took is made again");
+                assert!(
+                    one.path().is_dir(),
+                    "{} was swept away",
+                    one.path().display()
+                );
+            }
+        });
     }
 
     #[test]

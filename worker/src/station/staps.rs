@@ -59,7 +59,10 @@ impl Station {
             format!("there is no {STAP} in the root ({error}); install systemtap in it")
         })?;
         let version = self.version(&path, root.path()).await.map_err(|reason| {
-            format!("{STAP} does not start in its root ({reason}); install systemtap in it again")
+            format!(
+                "{STAP} does not start in its root ({reason}); raise the limit of the server if that is one, else install \
+                 systemtap in it again"
+            )
         })?;
         Ok(Stap {
             path,
