@@ -28,6 +28,7 @@ pub mod warm;
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use stap_protocol::examination::Question;
@@ -73,7 +74,15 @@ fn run() -> anyhow::Result<()> {
         .build()
         .context("starting the runtime")?;
     let serve = async { session::serve(link.open()?, configuration, ground).await };
-    Ok(runtime.block_on(serve)?)
+    let served = runtime.block_on(serve);
+    close(runtime);
+    Ok(served?)
+}
+
+/// Ends all tasks, with which everything of this worker goes, and does not wait for what nobody wants to know any
+/// more: a look at all of a root takes as long as its disk.
+fn close(runtime: Runtime) {
+    runtime.shutdown_timeout(LAST_MOMENT);
 }
 
 /// Looks at this host as somebody who serves would see it, and goes: nothing of a client's is near.
@@ -142,3 +151,21 @@ fn log() {
 
 /// Work here is waiting; the processors are for the compilers.
 const THREADS: usize = 2;
+/// How long tasks may take to end; the coordinator waits longer for the worker.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn what_takes_for_ever_does_not_keep_the_worker() {
+        let runtime = waiting().unwrap();
+        let (holding, held) = channel::<()>();
+        runtime.spawn_blocking(move || held.recv());
+        close(runtime);
+        drop(holding);
+    }
+}
