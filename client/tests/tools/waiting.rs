@@ -7,7 +7,7 @@ use std::process::Stdio;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use stap_protocol::notice::Notice;
+use stap_protocol::notice::{MAX_NOTICES, Notice};
 
 use crate::stand_in::{Answer, StandIn};
 use crate::world::{Finished, World};
@@ -81,14 +81,14 @@ fn without_a_terminal_and_verbosity_nobody_is_told_and_nobody_asks() {
 #[test]
 fn a_server_that_tells_without_end_is_left_with_the_reason() {
     let world = World::new();
-    let server = StandIn::answering(told(&vec![queued(3); 1000]));
+    let server = StandIn::answering(told(&vec![queued(3); MAX_NOTICES as usize + 1]));
     let output = server
         .client(&world)
         .args(["-v", "-p4", "-e", "x"])
         .output()
         .unwrap();
     assert_eq!((output.out().as_str(), output.code()), ("", 1));
-    let reason = "is not waited for any longer: more than 128 notices were sent before the reply";
+    let reason = "is not waited for any longer: more than 16384 notices were sent before the reply";
     assert!(output.err().contains(reason), "{}", output.err());
 }
 
