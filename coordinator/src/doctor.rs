@@ -26,6 +26,7 @@ use crate::settings::{PolicyText, Surroundings, configuration};
 use crate::worker::StartError;
 use crate::{Failure, page, worker};
 
+pub(crate) use self::account::uids_of_people;
 pub(crate) use self::host::memory_of_host;
 
 /// Everything that was found.

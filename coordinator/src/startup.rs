@@ -16,6 +16,7 @@ use stap_store::Shelf;
 use crate::confine::{Account, confine};
 use crate::console::Console;
 use crate::database::{Credentials, CredentialsError, Database};
+use crate::doctor::uids_of_people;
 use crate::headroom::Headroom;
 use crate::listener::Bound;
 use crate::log;
@@ -46,6 +47,10 @@ pub fn prepare(options: &Options, clock: Clock, console: &Console) -> Result<Pre
     );
     warn_about_root(&surroundings, options, console);
     let policy = PolicyText::read(&options.policy)?;
+    if surroundings.root {
+        let shared = uids_of_people(&policy.policy, options);
+        mention(shared.as_slice(), options, console);
+    }
     let nodename = nodename();
     let named_database = options.database.as_deref().map(absolute).transpose()?;
     let database = Database::new(

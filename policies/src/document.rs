@@ -124,10 +124,13 @@ impl<'a> Document<'a> {
         }
         for name in missing.iter().filter(|name| !meant.contains(name)) {
             faults.push(match section {
-                None if is_section(name) => Fault::whole(format!("missing section [{name}]")),
+                None if is_section(name) => Fault::whole(format!(
+                    "missing section [{name}]; copy it from a policy that comes with the program"
+                )),
                 None => Fault::whole(format!("missing field `{name}`")),
                 Some((section, span)) => {
-                    let reason = format!("missing field `{name}` in [{section}]");
+                    let hint = default_of(section, name).unwrap_or_default();
+                    let reason = format!("missing field `{name}` in [{section}]{hint}");
                     Fault::at(self.text, span, reason)
                 }
             });
@@ -176,6 +179,14 @@ fn is_section(name: &str) -> bool {
         .is_some_and(|value| value.get_ref().is_table())
 }
 
+/// What the default class says there, for operators whose policy is older than the field.
+fn default_of(section: &str, field: &str) -> Option<String> {
+    let fields = MODEL.get(section)?.get_ref().as_table()?;
+    let written = builtin::SHARED_HOST.get(fields.get(field)?.span())?;
+    (written.len() <= LONGEST_DEFAULT)
+        .then(|| format!("; the default class has `{field} = {written}`"))
+}
+
 /// The section that has a field of this name.
 fn section_with(field: &str) -> Option<String> {
     let mut sections = MODEL.iter();
@@ -185,6 +196,9 @@ fn section_with(field: &str) -> Option<String> {
     })?;
     Some(section.get_ref().to_string())
 }
+
+/// Of a value that is shown, in bytes; a list of options is longer.
+const LONGEST_DEFAULT: usize = 40;
 
 /// A policy in which every field is named.
 static MODEL: LazyLock<DeTable<'static>> = LazyLock::new(|| {

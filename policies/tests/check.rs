@@ -46,7 +46,7 @@ fn every_fault_is_told_in_the_order_of_the_file() {
     let reasons = reasons(&error);
     let beginnings = [
         "unknown variant `always`",
-        "missing field `open-files` in [limits]",
+        "missing field `open-files` in [limits]; the default class has `open-files = 1024`",
         "90000 s is out of range",
         "unknown field `argument`; did you mean `arguments`?",
         "\"-ef\" is no option",

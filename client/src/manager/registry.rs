@@ -6,10 +6,10 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
 use rustix::process::Pid;
 
 use super::Failure;
@@ -103,7 +103,7 @@ impl Registry {
                 .prefix(".")
                 .tempfile_in(&self.directory)?;
             file.write_all(entry.text().as_bytes())?;
-            rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
+            fchmod(&file, Mode::from_raw_mode(0o644))?;
             file.persist(self.file_of(pid))?;
             Ok(())
         })();
@@ -161,19 +161,24 @@ impl Entry {
     }
 }
 
-/// Two managers at once would start a server twice. The second waits for the first.
+/// Two managers at once would start a server twice. The second waits for the first, and for nobody who
+/// may only read: a lock needs no right to write.
 fn lock(directory: &Path) -> io::Result<File> {
     let file = File::options()
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(LOCK_MODE)
         .open(directory.join(LOCK))?;
+    // It may be one that an older version made.
+    fchmod(&file, Mode::from_raw_mode(LOCK_MODE))?;
     flock(&file, FlockOperation::LockExclusive)?;
     Ok(file)
 }
 
 const EXTENSION: &str = "stat";
 const LOCK: &str = ".lock";
+const LOCK_MODE: u32 = 0o600;
 /// The first line: the kernel's clock when the process was started.
 const STARTED: &str = "STARTED=";
 
@@ -208,6 +213,17 @@ mod tests {
             let error = Entry::parse(entry(1).pid, text, Path::new("/s/1.stat")).unwrap_err();
             assert!(error.to_string().ends_with("in /s/1.stat"), "{error}");
         }
+    }
+
+    #[test]
+    fn nobody_else_can_make_a_manager_wait() {
+        use std::os::unix::fs::PermissionsExt;
+        let states = tempfile::tempdir().unwrap();
+        let lock = states.path().join(LOCK);
+        fs::write(&lock, "").unwrap();
+        fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+        let _registry = Registry::open_for_starting(states.path()).unwrap();
+        assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

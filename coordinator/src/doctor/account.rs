@@ -25,13 +25,7 @@ pub(super) fn findings(policy: &Policy, options: &Options, roots: &[PathBuf]) ->
             "start it as an ordinary user, who gets the same isolation and has less to lose",
         ));
         findings.push(service_account());
-        let subordinate = read("/etc/subuid").unwrap_or_default();
-        findings.push(slot_uids(
-            &range(policy, options),
-            &accounts,
-            &subordinate,
-            &owners,
-        ));
+        findings.push(slot_uids(policy, options, &owners));
     } else {
         let uid = geteuid().as_raw();
         findings.push(Finding::ok("user", name_of(uid, &accounts)));
@@ -78,6 +72,21 @@ fn service_account() -> Finding {
     }
 }
 
+/// What a server of root says at its start when its jobs get uids of people; jobs of other servers, which
+/// run now, count their uids from the same base and share none.
+pub(crate) fn uids_of_people(policy: &Policy, options: &Options) -> Option<String> {
+    let found = slot_uids(policy, options, &[]);
+    let remedy = &found.remedy;
+    (found.state == State::Bad).then(|| format!("jobs run as uids {}; {remedy}", found.detail))
+}
+
+/// Who besides jobs has their uids.
+fn slot_uids(policy: &Policy, options: &Options, owners: &[u32]) -> Finding {
+    let accounts = read("/etc/passwd").unwrap_or_default();
+    let subordinate = read("/etc/subuid").unwrap_or_default();
+    others_with(&range(policy, options), &accounts, &subordinate, owners)
+}
+
 /// The uids that jobs would have.
 fn range(policy: &Policy, options: &Options) -> Range<u64> {
     let first = policy.slots().uid_base.get();
@@ -85,7 +94,7 @@ fn range(policy: &Policy, options: &Options) -> Range<u64> {
     first..first.saturating_add(slots)
 }
 
-fn slot_uids(range: &Range<u64>, accounts: &str, subordinate: &str, owners: &[u32]) -> Finding {
+fn others_with(range: &Range<u64>, accounts: &str, subordinate: &str, owners: &[u32]) -> Finding {
     let (first, last) = (range.start, range.end - 1);
     let shown = format!("{first} to {last}");
     let number = |text: &str| text.parse::<u64>().ok();
@@ -187,7 +196,7 @@ mod tests {
         let slots = 64_000..64_004;
         let accounts =
             "root:x:0:0::/:/bin/sh\neve:x:64003:1::/:/bin/sh\nbob:x:64004:1::/:/bin/sh\nbroken\n";
-        let taken = slot_uids(
+        let taken = others_with(
             &slots,
             accounts,
             "alice:63000:1001\nzoe:64004:65536\n",
@@ -198,7 +207,7 @@ mod tests {
             taken.detail,
             "64000 to 64003, which account eve, subordinate uids of alice, processes that run now have, too"
         );
-        let free = slot_uids(
+        let free = others_with(
             &slots,
             "root:x:0:0::/:/bin/sh\n",
             "alice:100000:65536\n",
