@@ -4,6 +4,7 @@
 //! these types is well formed: paths are normal, counts are bounded, layers fit together.
 
 mod path;
+mod shape;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -163,8 +164,13 @@ pub enum PlanError {
     /// More bytes than [`MAX_PLAN`].
     #[error("the plan is larger than {MAX_PLAN} bytes")]
     TooLarge,
-    /// Bytes that are no plan of this version.
-    #[error("the plan cannot be decoded; worker and stap-jail must come from the same build")]
+    /// A plan of another worker than this launcher belongs to.
+    #[error(
+        "worker and stap-jail are of different builds; start the server again after an upgrade"
+    )]
+    OtherBuild,
+    /// Bytes that are no plan.
+    #[error("the plan cannot be decoded")]
     Undecodable(#[source] postcard::Error),
     /// A plan, and then more.
     #[error("the plan is followed by {0} more bytes")]
@@ -270,7 +276,8 @@ impl JailPlan {
     /// The bytes for descriptor 3.
     pub fn encode(&self) -> Result<Vec<u8>, PlanError> {
         self.judge()?;
-        let bytes = postcard::to_stdvec(self).map_err(PlanError::Unencodable)?;
+        let bytes =
+            postcard::to_extend(self, shape::MARK.to_vec()).map_err(PlanError::Unencodable)?;
         if bytes.len() as u64 > MAX_PLAN {
             return Err(PlanError::TooLarge);
         }
@@ -282,8 +289,10 @@ impl JailPlan {
         if bytes.len() as u64 > MAX_PLAN {
             return Err(PlanError::TooLarge);
         }
+        let bytes = bytes.strip_prefix(&shape::MARK);
         let (plan, rest): (Self, _) =
-            postcard::take_from_bytes(bytes).map_err(PlanError::Undecodable)?;
+            postcard::take_from_bytes(bytes.ok_or(PlanError::OtherBuild)?)
+                .map_err(PlanError::Undecodable)?;
         if !rest.is_empty() {
             return Err(PlanError::TrailingBytes(rest.len()));
         }

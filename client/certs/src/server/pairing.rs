@@ -190,8 +190,10 @@ impl Pairing<'_> {
             let path = self.directory.file_path(CERTIFICATE);
             self.warnings.push(format!(
                 "Certificate file '{}' is not valid yet; clients will refuse it\n  \
-                 try: set this host's clock",
-                shown(&path)
+                 try: set this host's clock; if it is right now and was not when the certificate was made, \
+                 rm {} before the server is started again",
+                shown(&path),
+                quoted(&path)
             ));
         }
     }

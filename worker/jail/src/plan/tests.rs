@@ -53,6 +53,22 @@ fn a_plan_survives_the_way_to_the_launcher() {
     assert_eq!(JailPlan::decode(&plan.encode().unwrap()).unwrap(), plan);
 }
 
+/// The programs were replaced under a running worker, and variants or fields were added.
+#[test]
+fn a_plan_of_another_build_is_refused_however_well_it_can_be_read() {
+    let mut bytes = smallest().encode().unwrap();
+    bytes[7] ^= 1;
+    assert!(matches!(
+        JailPlan::decode(&bytes),
+        Err(PlanError::OtherBuild)
+    ));
+    let unmarked = postcard::to_stdvec(&smallest()).unwrap();
+    assert!(matches!(
+        JailPlan::decode(&unmarked),
+        Err(PlanError::OtherBuild)
+    ));
+}
+
 #[test]
 fn a_plan_with_anything_behind_it_is_refused() {
     let mut bytes = smallest().encode().unwrap();
@@ -212,7 +228,8 @@ fn a_jail_path_is_absolute_and_plain() {
 proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-        if let Ok(plan) = JailPlan::decode(&bytes) {
+        let marked = [&shape::MARK, bytes.as_slice()].concat();
+        if let Ok(plan) = JailPlan::decode(&marked) {
             prop_assert_eq!(JailPlan::decode(&plan.encode().unwrap()).unwrap(), plan);
         }
     }
