@@ -1,9 +1,11 @@
 //! Which servers are asked: the named ones, or those that announce themselves.
 
+use std::time::Duration;
+
 use stap_protocol::request::MachineOwnerKeys;
 use tokio::task::spawn_blocking;
 
-use super::exchange::{Answer, Attempts, Candidate, ask};
+use super::exchange::{AT_FIRST, Answer, Attempts, Candidate, WHILE_BUSY, ask};
 use super::progress::Display;
 use super::trust::TrustedDatabase;
 use super::wanted::Wanted;
@@ -65,8 +67,21 @@ impl Choice<'_> {
         answer.map_err(|error| (error, self.attempts))
     }
 
-    /// Asks the named servers in their order, or with no names any that fits.
+    /// Asks those that there are, and in the end waits for those that may only be busy.
     async fn answer(&mut self, named: &[ServerSpec]) -> Result<Answer, NoAnswer> {
+        let answer = self.at_once(named).await;
+        let mute = std::mem::take(&mut self.attempts.mute);
+        match answer {
+            Err(error) if !mute.is_empty() => {
+                let late = self.ask_within(WHILE_BUSY, &mute).await;
+                late.ok_or(error)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Asks the named servers in their order, or with no names any that fits.
+    async fn at_once(&mut self, named: &[ServerSpec]) -> Result<Answer, NoAnswer> {
         if named.is_empty() {
             return self.any().await;
         }
@@ -227,8 +242,13 @@ impl Choice<'_> {
     }
 
     async fn ask(&mut self, candidates: &[Candidate]) -> Option<Answer> {
+        self.ask_within(AT_FIRST, candidates).await
+    }
+
+    async fn ask_within(&mut self, patience: Duration, candidates: &[Candidate]) -> Option<Answer> {
         ask(
             candidates,
+            patience,
             self.databases,
             self.request,
             self.max_reply,
@@ -280,5 +300,45 @@ fn candidate(server: &Server) -> Candidate {
         host: server.host.clone(),
         port: server.port,
         addresses: vec![server.socket_address()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// As a stock server does, all of whose threads have jobs: the kernel takes the connection.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_waited_for_when_there_is_no_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let host = Host::this().unwrap();
+        let (display, wanted) = (Display::new(0), Wanted::One(host.target.clone()));
+        let database = TrustedDatabase {
+            directory: "database".into(),
+            certificates: Vec::new(),
+        };
+        let choice = Choice {
+            host: &host,
+            wanted: &wanted,
+            keys: &MachineOwnerKeys::NotAsked,
+            databases: &[database],
+            request: b"",
+            max_reply: 0,
+            display: &display,
+            attempts: Attempts::default(),
+        };
+        let named = [ServerSpec::parse(address.as_bytes()).unwrap()];
+        let (error, attempts) = choice.shown(&named).await.unwrap_err();
+        assert!(matches!(error, NoAnswer::NotConnected { untrusted: false }));
+        let lines = attempts.lines().iter();
+        let late: Vec<_> = lines.filter(|line| line.contains("longer than")).collect();
+        assert_eq!(late.len(), 2, "{late:?}");
+        assert!(
+            late[0].contains("handshake took longer than 10s") && late[1].contains("600s"),
+            "{late:?}"
+        );
     }
 }

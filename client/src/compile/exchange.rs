@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use stap_certs::Certificate;
 use stap_protocol::text::escape;
-use stap_transport::Deadlines;
 use stap_transport::client::{ClientStream, ConnectError, ExchangeError, connect};
+use stap_transport::{Deadlines, Late, Step};
 use tokio::time::sleep;
 
 use super::progress::Display;
@@ -45,6 +45,8 @@ pub(crate) struct Attempts {
     lines: Vec<String>,
     /// Whether some server was there but not trusted.
     pub(crate) untrusted: bool,
+    /// Servers that took a connection and said nothing for [`AT_FIRST`].
+    pub(crate) mute: Vec<Candidate>,
 }
 
 impl Attempts {
@@ -70,16 +72,24 @@ impl Candidate {
         }
     }
 
+    fn only_at(&self, address: SocketAddr) -> Self {
+        Self {
+            addresses: vec![address],
+            ..self.clone()
+        }
+    }
+
     /// The name to compare with the certificate; an address in digits has none.
     fn dns_name(&self) -> Option<&str> {
         (!is_ip(&self.host)).then_some(self.host.as_str())
     }
 }
 
-/// Asks the candidates in turn. The certificate of a server that has just expired is being renewed,
+/// Asks the candidates in turn, each of which has so long to begin with it. The certificate of a server that has just expired is being renewed,
 /// so the whole list is tried once more in that case.
 pub(crate) async fn ask(
     candidates: &[Candidate],
+    patience: Duration,
     databases: &[TrustedDatabase],
     request: &[u8],
     max_reply: u64,
@@ -87,6 +97,7 @@ pub(crate) async fn ask(
     attempts: &mut Attempts,
 ) -> Option<Answer> {
     let mut asking = Asking {
+        patience,
         databases,
         request,
         max_reply,
@@ -105,6 +116,8 @@ pub(crate) async fn ask(
 }
 
 struct Asking<'a> {
+    /// For the handshake.
+    patience: Duration,
     databases: &'a [TrustedDatabase],
     request: &'a [u8],
     max_reply: u64,
@@ -147,6 +160,11 @@ impl Asking<'_> {
                         // Another database may hold the certificate.
                         Failure::Untrusted(_) => self.attempts.untrusted = true,
                         Failure::Expired(_) => self.expired = true,
+                        Failure::Busy(_) => {
+                            let mute = candidate.only_at(address);
+                            self.attempts.mute.push(mute);
+                            return None;
+                        }
                         // No database helps where there is no server.
                         Failure::Mute(_) | Failure::Reset(_) | Failure::Other(_) => return None,
                     }
@@ -181,7 +199,10 @@ impl Asking<'_> {
         address: SocketAddr,
         database: &TrustedDatabase,
     ) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-        let deadlines = Deadlines::default();
+        let deadlines = Deadlines {
+            handshake: self.patience,
+            ..Deadlines::default()
+        };
         let trusted = &database.certificates;
         let stream: ClientStream =
             connect(address, candidate.dns_name(), trusted, &deadlines).await?;
@@ -216,6 +237,8 @@ enum Failure {
     Mute(SocketAddr),
     #[error("{0}")]
     Reset(String),
+    #[error("{0}; it may be busy with others")]
+    Busy(Late),
     #[error("{0}")]
     Other(String),
 }
@@ -226,6 +249,7 @@ impl From<ConnectError> for Failure {
             ConnectError::Untrusted(_) => Self::Untrusted(error),
             ConnectError::Expired(_) => Self::Expired(error),
             ConnectError::Reset(_) => Self::Reset(error.to_string()),
+            ConnectError::Late(late) if late.step == Step::Handshake => Self::Busy(late),
             // A server that resets what it has just accepted is seen as early as this, or later.
             ConnectError::Unreachable { ref source, .. }
                 if source.kind() == ErrorKind::ConnectionReset =>
@@ -267,6 +291,11 @@ fn name_warning(name: Option<&str>, certificate: &[u8]) -> Option<String> {
 /// Tries at one server that resets connections, and the pause between them.
 const RESETS: u32 = 5;
 const AFTER_RESET: Duration = Duration::from_secs(1);
+
+/// How long servers have for a handshake as long as there may be others to ask.
+pub(crate) const AT_FIRST: Duration = Duration::from_secs(10);
+/// How long one has that is the only hope: a stock server begins with nobody while each of its threads has a job.
+pub(crate) const WHILE_BUSY: Duration = Duration::from_secs(600);
 
 /// How long a server needs to replace its expired certificate.
 const RENEWAL: Duration = Duration::from_secs(2);
@@ -326,7 +355,17 @@ mod tests {
         let mut attempts = Attempts::default();
         let databases = [database("one"), database("two")];
 
-        let answer = ask(&[gone], &databases, b"", 0, &Display::new(0), &mut attempts).await;
+        let display = Display::new(0);
+        let answer = ask(
+            &[gone],
+            AT_FIRST,
+            &databases,
+            b"",
+            0,
+            &display,
+            &mut attempts,
+        )
+        .await;
 
         assert!(answer.is_none());
         let expected =

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 
 use stap_tests::interop::difference;
 use stap_tests::interop::document::{promised, put_into};
 use stap_tests::interop::matrix::hold;
 use stap_tests::interop::rows::ROWS;
+use stap_tests::interop::site::Site;
 use stap_tests::interop::verdict::{
     OURS_OURS, OURS_STOCK, STOCK_OURS, STOCK_OURS_ROOT, STOCK_STOCK,
 };
 use stap_tests::lab;
 use stap_tests::requirement;
+use stap_tests::wait;
 
 /// One test for each pair and release, so that each is reported by itself.
 macro_rules! pairs {
@@ -42,6 +45,43 @@ pairs! {
     our_own_pair_in_the_root_of_4_8: OURS_OURS with "bookworm";
     our_own_pair_in_the_root_of_5_1: OURS_OURS with "trixie";
     our_own_pair_in_the_root_of_5_6: OURS_OURS with "testing";
+}
+
+/// It takes a connection, and begins with nobody while each of its threads has somebody.
+#[test]
+fn our_client_waits_for_a_stock_server_that_is_busy() {
+    let Some(peer) = requirement::peer("testing") else {
+        return;
+    };
+    lab::inside_with(&peer, |lab| {
+        let (site, bob) = (Site::lay_out(lab), lab.bob());
+        let server = site.serve(lab.alice());
+        let certificate = lab.alice().server_database().join("stap.cert");
+        bob.run("stap-authorize-server-cert", [&certificate])
+            .exits(0);
+        let threads = std::thread::available_parallelism().unwrap().get();
+        let connect = |_| TcpStream::connect(server.address()).unwrap();
+        let silent: Vec<_> = (0..threads).map(connect).collect();
+        let to = format!("--server={}", server.address());
+        let asking = bob.command("stap-client").deadline(lab::SLOW);
+        let asking = asking
+            .args([&to, "-r", site.release(), "-p1", "-e", lab::HELLO])
+            .start();
+        let mark = format!("pid={},", asking.pid());
+        let own = || {
+            let sockets = lab.root().run("ss", ["-tnpH", "state", "established"]);
+            let sockets = sockets.out();
+            let own = sockets.lines().find(|line| line.contains(&mark))?;
+            own.split_whitespace().nth(2).map(str::to_owned)
+        };
+        let first = wait::until("the client has connected", own);
+        wait::until_true("it has connected once more", || {
+            own().is_some_and(|port| port != first)
+        });
+        drop(silent);
+        asking.finish().exits(0);
+        server.stop();
+    });
 }
 
 /// The document is written from what a run found, and that run's tests saw that it is what is promised here.
