@@ -114,7 +114,7 @@ fn cloud_kernel(root: &Path) -> String {
 const CORPUS: &[&str] = &["hostile-corpus", "hostile-stap"];
 /// How much slower an emulated processor is, by the machine's own clock: that goes slowly too while
 /// others are busy on the real one.
-const SLOWNESS: u32 = 5;
+const SLOWNESS: u32 = 10;
 /// In seconds, for all that a machine does.
 const TIMEOUT: &str = "3000";
 const DEADLINE: Duration = Duration::from_secs(3060);
