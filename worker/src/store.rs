@@ -40,7 +40,10 @@ pub struct Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be made or looked at.
-    #[error("the cache directory {path} cannot be used")]
+    #[error(
+        "the cache directory {path} cannot be used; let the user of the server write there, or give him another HOME \
+         or XDG_CACHE_HOME"
+    )]
     Unusable {
         /// As configured.
         path: PathBuf,

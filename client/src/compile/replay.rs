@@ -21,7 +21,10 @@ pub(crate) enum ReplayError {
     Output(#[source] io::Error),
     #[error("The module cannot be written to the temporary directory: {0}")]
     Scratch(#[source] io::Error),
-    #[error("{name} cannot be saved in the current directory: {source}")]
+    #[error(
+        "{name} cannot be saved in the current directory: {source}\n\
+         Call stap-client again from a directory that has room and that you can write to"
+    )]
     Save { name: String, source: io::Error },
     #[error("Cannot unpack server response: {SIGNING_KEY} is not used: {0}")]
     SigningKey(#[source] CertificateError),

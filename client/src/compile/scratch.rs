@@ -99,13 +99,22 @@ pub(crate) fn save_in(directory: &Path, name: &Path, contents: &[u8]) -> io::Res
         .prefix(".stap")
         // Modified by the caller's umask.
         .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(directory)?;
-    file.write_all(contents)?;
+        .tempfile_in(directory)
+        .map_err(plain)?;
+    file.write_all(contents).map_err(plain)?;
     file.flush()?;
     // The rename replaces a link of that name instead of writing through it.
     file.persist(directory.join(name))
         .map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Without the name of a file that nobody asked for, which the library adds.
+fn plain(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => error,
+        None => error.kind().into(),
+    }
 }
 
 const PRIVATE: u32 = 0o700;
@@ -124,6 +133,15 @@ mod tests {
         ));
         assert_eq!(parent(Some("".into())).unwrap(), Path::new("/tmp"));
         assert_eq!(parent(None).unwrap(), Path::new("/tmp"));
+    }
+
+    #[test]
+    fn what_cannot_be_saved_is_told_without_names_that_nobody_gave() {
+        let place = tempfile::tempdir().unwrap();
+        let missing = place.path().join("missing");
+        let error = save_in(&missing, Path::new("m.ko"), b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!error.to_string().contains(".stap"), "{error}");
     }
 
     #[test]
