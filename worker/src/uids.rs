@@ -26,8 +26,8 @@ pub struct SlotUids {
 pub enum UidError {
     /// The locks have no place.
     #[error(
-        "the uids of jobs cannot be kept apart from those of other servers: {path}: {source}; make \
-         /run writable for root, or start the server as an ordinary user"
+        "the uids of jobs cannot be kept apart from those of other servers by {path}; make /run writable \
+         for root, or start the server as an ordinary user"
     )]
     Unusable {
         /// The directory or file.
@@ -197,6 +197,14 @@ mod tests {
             [65_023]
         );
         drop(all_but_one);
+    }
+
+    #[test]
+    fn what_keeps_uids_from_being_claimed_is_told_once() {
+        let (_parent, place) = place();
+        let error = SlotUids::claim_in(&place.join("below"), 64_000, 1).expect_err("nowhere");
+        let chain = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(chain.matches("os error").count(), 1, "{chain}");
     }
 
     #[test]
