@@ -1,25 +1,36 @@
 //! `stap-stop-server`.
 
+use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::world::{Finished, World};
+
+/// For what a busy machine does at some time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A process under another name, ended with the test.
 struct Sleeper(Child);
 
 impl Sleeper {
-    /// The kernel shows the name of the file that was executed.
+    /// The kernel shows the name of the file that was executed, a moment after it has let us go on.
     fn named(world: &World, name: &str) -> Self {
         let program = world.program(Path::new("/bin/sleep"), name);
-        Self(
-            Command::new(program)
-                .arg("1000")
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
+        let child = Command::new(program)
+            .arg("1000")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let shown = format!("/proc/{}/comm", child.id());
+        let deadline = Instant::now() + PATIENCE;
+        while fs::read_to_string(&shown).unwrap().trim_end() != name {
+            assert!(Instant::now() < deadline, "it is never called {name}");
+            thread::yield_now();
+        }
+        Self(child)
     }
 }
 
