@@ -292,7 +292,14 @@ impl Manager<'_> {
                 self.diagnostics
                     .error(format_args!("it cannot be told to end: {error}"));
             }
-            if asked.is_err() || !process.has_ended_within(PATIENCE) {
+            let has_ended = asked.is_ok() && process.has_ended_within(PATIENCE);
+            if asked.is_ok() && !has_ended {
+                let seconds = PATIENCE.as_secs();
+                self.diagnostics.error(format_args!(
+                    "it was told to end, and still runs {seconds} s later; its log says what it waits for"
+                ));
+            }
+            if !has_ended {
                 outcome = Outcome::Failed;
             }
         }
@@ -303,14 +310,19 @@ impl Manager<'_> {
         Ok(outcome)
     }
 
+    /// What cannot be stopped is not started a second time beside itself.
     fn restart(&self, registry: &Registry, wanted: Vec<Wanted>) -> Result<Outcome, Failure> {
         let mut outcome = Outcome::Done;
         for mut one in wanted {
-            if one.entry.is_some() {
-                outcome = outcome.and(self.stop(registry, &one)?);
-            }
+            let stopped = match one.entry {
+                Some(_) => self.stop(registry, &one)?,
+                None => Outcome::Done,
+            };
+            outcome = outcome.and(stopped);
             one.entry = None;
-            outcome = outcome.and(self.start(registry, one)?);
+            if stopped == Outcome::Done {
+                outcome = outcome.and(self.start(registry, one)?);
+            }
         }
         Ok(outcome)
     }

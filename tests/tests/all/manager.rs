@@ -106,6 +106,26 @@ fn a_restart_keeps_the_nickname_and_a_conditional_one_starts_nothing() {
 }
 
 #[test]
+fn what_cannot_be_stopped_is_not_started_a_second_time() {
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        manage(alice, "start -n web").exits(0);
+        let pid = only_server(alice);
+        process::signal(pid, Signal::STOP);
+        let restarted = manage(alice, "restart -n web");
+        restarted
+            .exits(1)
+            .says("it was told to end, and still runs 15 s later");
+        assert!(!restarted.out().contains("Starting"), "{restarted}");
+        assert_eq!(only_server(alice), pid);
+        process::signal(pid, Signal::CONT);
+        wait::until_true("the hung server ends", || !is_alive(pid));
+        manage(alice, "restart -n web").exits(0);
+        assert_ne!(only_server(alice), pid);
+    });
+}
+
+#[test]
 fn a_server_that_died_is_told_from_one_that_was_stopped() {
     lab::inside(|lab| {
         let alice = lab.alice();
