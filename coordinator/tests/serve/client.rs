@@ -69,4 +69,5 @@ pub(crate) fn stderr(reply: &Reply) -> String {
     String::from_utf8(reply.stderr.clone()).unwrap()
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Many times what a conversation takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);

@@ -225,6 +225,7 @@ pub(crate) async fn logged_times(server: &Server, text: &str, times: usize) {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// On a machine that does six other things, a server has taken ten seconds to start.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How often a file is looked at, which gives no signal.
 const POLL: Duration = Duration::from_millis(10);
