@@ -371,5 +371,5 @@ pub(crate) fn attack_program() -> PathBuf {
 /// A descriptor that the worker forgot to close.
 pub(crate) const LEAKED_DESCRIPTOR: i32 = 9;
 /// Far more than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 const FIRST_UID: u32 = 200_000;
