@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
@@ -22,9 +22,8 @@ impl Warm {
     pub(super) fn bring(situation: &Situation) -> anyhow::Result<Self> {
         let warm = Self {
             own: service::warm_directory(situation),
-            kept: Path::new(WARM).join(format!("corpus-{}", situation.who)),
+            kept: kept_of(situation)?,
         };
-        fs::create_dir_all(&warm.kept)?;
         let owner = situation.server_uid();
         for entry in fs::read_dir(&warm.kept)? {
             let entry = entry?;
@@ -55,6 +54,25 @@ impl Warm {
         }
         Ok(())
     }
+}
+
+/// Where it is kept. A worker of another build may rightly find something else and write it under the same
+/// name, so that what was kept of its work is not looked at again.
+fn kept_of(situation: &Situation) -> anyhow::Result<PathBuf> {
+    let worker = fs::metadata(situation.programs.join("stap-worker"))?;
+    let build = format!(
+        "{}-{}.{}",
+        worker.len(),
+        worker.mtime(),
+        worker.mtime_nsec()
+    );
+    let all = Path::new(WARM).join(format!("corpus-{}", situation.who));
+    let kept = all.join(build);
+    if !kept.exists() && all.exists() {
+        fs::remove_dir_all(&all)?;
+    }
+    fs::create_dir_all(&kept)?;
+    Ok(kept)
 }
 
 /// Copies a directory of files, to be `owner`'s alone.
