@@ -56,8 +56,8 @@ impl Warm {
     }
 }
 
-/// Where it is kept. A worker of another build may rightly find something else and write it under the same
-/// name, so that what was kept of its work is not looked at again.
+/// Where it is kept. A worker of another build, or one that was linked anew, may rightly find something else and
+/// write it under the same name, so that what was kept of its work is not looked at again.
 fn kept_of(situation: &Situation) -> anyhow::Result<PathBuf> {
     let worker = fs::metadata(situation.programs.join("stap-worker"))?;
     let build = format!(
