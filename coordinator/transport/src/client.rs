@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig};
+use rustls::{CertificateError, ClientConfig, HandshakeKind};
 use socket2::{SockRef, TcpKeepalive};
 use stap_protocol::frame::{self, FrameError};
 use stap_protocol::notice::{Notice, NoticeError};
@@ -27,6 +27,17 @@ use crate::trust::{self, Trust, Verifier};
 pub struct ClientStream<S = TcpStream> {
     tls: TlsStream<S>,
     certificate: Vec<u8>,
+    deadlines: Deadlines,
+}
+
+/// Connects again and again to servers that present one of the same certificates.
+///
+/// A server that has been spoken with is known again by a secret of that session, which spares it a signature; its certificate
+/// is then judged as it was at that time, for as long as this lives and the server says (12 hours, if it is ours). So this
+/// is for a program that asks often and ends soon. [`connect`] judges each time.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    config: Arc<ClientConfig>,
     deadlines: Deadlines,
 }
 
@@ -99,6 +110,26 @@ pub enum ExchangeError {
     Io(#[source] io::Error),
 }
 
+impl Connector {
+    /// Has not spoken with any server yet.
+    #[must_use]
+    pub fn new(trusted: &[Vec<u8>], deadlines: Deadlines) -> Self {
+        let mut config = config(Trust::Exactly(trusted.to_vec()));
+        config.resumption = Resumption::in_memory_sessions(MOST_SESSIONS);
+        Self {
+            config: Arc::new(config),
+            deadlines,
+        }
+    }
+
+    /// Connects to the server at `address`.
+    pub async fn connect(&self, address: SocketAddr) -> Result<ClientStream, ConnectError> {
+        let socket = reach(address, &self.deadlines).await?;
+        let config = Arc::clone(&self.config);
+        handshake(socket, address, None, config, &self.deadlines).await
+    }
+}
+
 /// Connects to the server at `address`, which must present one of the certificates `trusted`.
 ///
 /// `name` is what the user called the server; a server that lives behind several names may want to
@@ -124,14 +155,8 @@ pub async fn connect_over<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    handshake(
-        stream,
-        address,
-        name,
-        Trust::Exactly(trusted.to_vec()),
-        deadlines,
-    )
-    .await
+    let config = Arc::new(config(Trust::Exactly(trusted.to_vec())));
+    handshake(stream, address, name, config, deadlines).await
 }
 
 /// Returns the certificate of whatever server is at `address`, in DER, without trusting it and
@@ -141,7 +166,8 @@ pub async fn probe_certificate(
     deadlines: &Deadlines,
 ) -> Result<Vec<u8>, ConnectError> {
     let socket = reach(address, deadlines).await?;
-    let mut stream = handshake(socket, address, None, Trust::LookOnly, deadlines).await?;
+    let config = Arc::new(config(Trust::LookOnly));
+    let mut stream = handshake(socket, address, None, config, deadlines).await?;
     let pace = Pace::new(
         Step::Receive,
         deadlines.write,
@@ -150,7 +176,13 @@ pub async fn probe_certificate(
     );
     let farewell = async {
         stream.tls.write_all(&frame::PROBE).await?;
-        stream.tls.shutdown().await
+        stream.tls.shutdown().await?;
+        // A socket that is closed before the server's ticket was read would be reset, and the farewell with it.
+        let rest = async {
+            while stream.tls.read(&mut [0; 64]).await? > 0 {}
+            Ok(())
+        };
+        tokio::time::timeout(LINGER, rest).await.unwrap_or(Ok(()))
     };
     // The certificate has been seen and its key proven; how the server takes the farewell changes
     // nothing.
@@ -163,6 +195,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
     #[must_use]
     pub fn peer_certificate(&self) -> &[u8] {
         &self.certificate
+    }
+
+    /// Whether this goes on with an earlier session of a [`Connector`].
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        let (_, session) = self.tls.get_ref();
+        session.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// The DNS names that the server's certificate carries.
@@ -302,10 +341,10 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     address: SocketAddr,
     name: Option<&str>,
-    trust: Trust,
+    config: Arc<ClientConfig>,
     deadlines: &Deadlines,
 ) -> Result<ClientStream<S>, ConnectError> {
-    let connector = TlsConnector::from(Arc::new(config(trust)));
+    let connector = TlsConnector::from(config);
     let limit = deadlines.handshake;
     let pace = Pace::new(Step::Handshake, limit, limit, Instant::now());
     let tls = pace
@@ -380,3 +419,8 @@ fn is_reset(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
     )
 }
+
+/// How long a server may take to end a connection on which nothing was asked.
+const LINGER: Duration = Duration::from_secs(1);
+/// Servers whose sessions a [`Connector`] keeps.
+const MOST_SESSIONS: usize = 8;

@@ -4,9 +4,9 @@
 //! a request, and how a connection ends. What a package holds, and which certificates are trusted, it
 //! leaves to others. It is the only crate that names rustls.
 //!
-//! Each connection carries one request and one reply. Sessions are never resumed, on either side: a
-//! full handshake per request is a small part of a compile, and it means that a certificate is judged
-//! each time and that nothing has to be remembered about strangers.
+//! Each connection carries one request and one reply. A client that kept the ticket of an earlier session may resume it,
+//! as with stock servers; nothing has to be remembered about strangers for that. Our own client is a process for each
+//! request: it keeps none, and judges a certificate each time.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

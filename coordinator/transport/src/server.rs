@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -58,6 +59,9 @@ pub enum TransportError {
     /// The key does not belong to the certificate.
     #[error("the server's private key does not belong to its certificate")]
     KeyMismatch,
+    /// There is no key for the tickets of sessions.
+    #[error("no key can be made for session tickets: {0}")]
+    Ticketer(#[source] rustls::Error),
     /// The handshake failed: the client speaks something else, or does not trust us.
     #[error("the handshake failed: {0}")]
     Handshake(#[source] io::Error),
@@ -119,8 +123,10 @@ impl Acceptor {
             .expect("our provider has suites for both versions")
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(identity));
+        // All that has to be remembered of a session is in the ticket, which the client keeps.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        config.ticketer = Ticketer::new().map_err(TransportError::Ticketer)?;
+        config.send_tls13_tickets = 1;
         Ok(Self {
             config: Arc::new(config),
         })
@@ -297,10 +303,16 @@ async fn tell<F>(
     }
 }
 
-/// A client that just closes its socket, as stock ones may, has ended its stream as well.
+/// A client that just closes its socket, as stock ones may, has ended its stream as well. With our ticket unread in it,
+/// that is a reset.
 fn end_without_notice(read: Result<usize, Interrupted>) -> Result<usize, Interrupted> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     match read {
-        Err(Interrupted::Failed(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        Err(Interrupted::Failed(error))
+            if matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe) =>
+        {
+            Ok(0)
+        }
         other => other,
     }
 }

@@ -1,7 +1,7 @@
 //! A request and its reply, over real sockets.
 
 use crate::support::{Identity, PATIENT, Server};
-use stap_transport::client::{self, ConnectError};
+use stap_transport::client::{self, ConnectError, Connector};
 use stap_transport::server::{Acceptor, Received, TransportError};
 
 const MAX_REQUEST: u32 = 8 << 20;
@@ -38,6 +38,67 @@ async fn exchanges(identity: &Identity, request: &[u8]) {
 #[tokio::test]
 async fn a_request_and_its_reply_arrive_as_they_were_sent() {
     exchanges(&Identity::new(), b"PK a small request").await;
+}
+
+#[tokio::test]
+async fn whoever_asked_before_may_resume_his_session_and_nobody_else_does() {
+    let identity = Identity::new();
+    let server = Server::start(&identity).await;
+    let (one, other) = (connector(&identity), connector(&identity));
+    for (asking, is_resumed) in [(&one, false), (&one, true), (&other, false), (&one, true)] {
+        let exchange = async {
+            let stream = asking.connect(server.address()).await.unwrap();
+            assert_eq!(stream.is_resumed(), is_resumed);
+            assert_eq!(stream.peer_certificate(), identity.certificate);
+            stream.exchange(b"request", MAX_REPLY).await.unwrap()
+        };
+        let (reply, received) = tokio::join!(exchange, echo(&server));
+        assert_eq!(
+            (reply, received.unwrap()),
+            (b"request".into(), b"request".into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_of_no_use_with_another_server() {
+    let identity = Identity::new();
+    let mut server = Server::start(&identity).await;
+    let asking = connector(&identity);
+    for _ in 0..2 {
+        // As after a restart, but for the address.
+        server.restart(&identity);
+        let exchange = async {
+            let stream = asking.connect(server.address()).await.unwrap();
+            assert!(!stream.is_resumed(), "the key was that of another server");
+            stream.exchange(b"request", MAX_REPLY).await.unwrap()
+        };
+        let (_, received) = tokio::join!(exchange, echo(&server));
+        received.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_session_does_not_carry_trust_to_another_certificate() {
+    let (identity, other) = (Identity::new(), Identity::new());
+    let mut server = Server::start(&identity).await;
+    let asking = connector(&identity);
+    let exchange = async {
+        let stream = asking.connect(server.address()).await.unwrap();
+        stream.exchange(b"request", MAX_REPLY).await.unwrap()
+    };
+    let (_, received) = tokio::join!(exchange, echo(&server));
+    received.unwrap();
+    server.restart(&other);
+    let (refused, _) = tokio::join!(asking.connect(server.address()), server.accept());
+    assert!(
+        matches!(refused, Err(ConnectError::Untrusted(_))),
+        "{refused:?}"
+    );
+}
+
+fn connector(identity: &Identity) -> Connector {
+    Connector::new(&identity.trusted(), PATIENT)
 }
 
 #[tokio::test]

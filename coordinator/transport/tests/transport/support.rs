@@ -141,6 +141,11 @@ impl Server {
         }
     }
 
+    /// Another server at the same address.
+    pub(crate) fn restart(&mut self, identity: &Identity) {
+        self.acceptor = identity.acceptor();
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }

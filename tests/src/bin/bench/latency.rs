@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stap_protocol::request::{Parts, Request, SysInfo};
-use stap_transport::{Deadlines, client};
+use stap_transport::Deadlines;
+use stap_transport::client::{ClientStream, Connector};
 
 use crate::Bench;
 use crate::account::Account;
@@ -20,7 +21,13 @@ struct Question {
     address: SocketAddr,
     trusted: Vec<Vec<u8>>,
     package: Vec<u8>,
-    deadlines: Deadlines,
+}
+
+/// Whether somebody who asks again goes on with his session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sessions {
+    New,
+    Resumed,
 }
 
 /// Asks with different numbers of connections at once.
@@ -31,33 +38,28 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
         .enable_all()
         .build()
         .expect("threads are not needed");
-    let bytes = runtime.block_on(question.ask());
+    let bytes = runtime.block_on(question.ask(&question.asker()));
     println!("\n### A result that is kept\n");
     println!("{bytes} bytes, {REQUESTS} times, each on a connection of its own.\n");
     println!(
-        "| connections at once | half take at most | 99 of 100 at most | server's processor for each | of it the handshake |"
+        "| connections at once | sessions | half take at most | 99 of 100 at most | server's processor for each |"
     );
     println!("|---|---|---|---|---|");
-    let handshake = cost(bench, || {
-        runtime.block_on(async {
-            for _ in 0..REQUESTS {
-                question.connect().await;
-            }
-        });
-    });
     for connections in [1, 8, 64] {
-        let mut walls = Vec::new();
-        let each = cost(bench, || {
-            walls = runtime.block_on(crowd(&question, connections));
-        });
-        let series = Series::of(walls);
-        println!(
-            "| {connections} | {} | {} | {} | {} |",
-            table::show(series.median()),
-            table::show(series.slow()),
-            table::show(each),
-            table::show(handshake),
-        );
+        for sessions in [Sessions::New, Sessions::Resumed] {
+            let mut walls = Vec::new();
+            let each = cost(bench, || {
+                walls = runtime.block_on(crowd(&question, sessions, connections));
+            });
+            let series = Series::of(walls);
+            println!(
+                "| {connections} | {} | {} | {} | {} |",
+                sessions.title(),
+                table::show(series.median()),
+                table::show(series.slow()),
+                table::show(each),
+            );
+        }
     }
 }
 
@@ -71,15 +73,22 @@ fn cost(bench: &Bench<'_>, work: impl FnOnce()) -> Duration {
     (after - before).server() / requests
 }
 
-async fn crowd(question: &Arc<Question>, connections: usize) -> Vec<Duration> {
+async fn crowd(question: &Arc<Question>, sessions: Sessions, connections: usize) -> Vec<Duration> {
     let mut all = tokio::task::JoinSet::new();
     for _ in 0..connections {
         let question = Arc::clone(question);
         all.spawn(async move {
             let mut walls = Vec::new();
-            for _ in 0..REQUESTS / connections {
+            let mut asker = question.asker();
+            for number in 0..REQUESTS / connections {
+                if sessions == Sessions::New {
+                    asker = question.asker();
+                }
                 let start = Instant::now();
-                question.ask().await;
+                let stream = question.connect(&asker).await;
+                let is_resumed = sessions == Sessions::Resumed && number > 0;
+                assert_eq!(stream.is_resumed(), is_resumed, "the table would be wrong");
+                question.exchange(stream).await;
                 walls.push(start.elapsed());
             }
             walls
@@ -89,14 +98,32 @@ async fn crowd(question: &Arc<Question>, connections: usize) -> Vec<Duration> {
 }
 
 impl Question {
-    async fn connect(&self) -> client::ClientStream {
-        let stream = client::connect(self.address, None, &self.trusted, &self.deadlines).await;
+    /// Somebody who has not asked yet.
+    fn asker(&self) -> Connector {
+        Connector::new(&self.trusted, Deadlines::default())
+    }
+
+    async fn connect(&self, asker: &Connector) -> ClientStream {
+        let stream = asker.connect(self.address).await;
         stream.expect("the server is trusted")
     }
 
-    async fn ask(&self) -> usize {
-        let answer = self.connect().await.exchange(&self.package, MOST).await;
+    async fn exchange(&self, stream: ClientStream) -> usize {
+        let answer = stream.exchange(&self.package, MOST).await;
         answer.expect("the server answers").len()
+    }
+
+    async fn ask(&self, asker: &Connector) -> usize {
+        self.exchange(self.connect(asker).await).await
+    }
+}
+
+impl Sessions {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Resumed => "resumed",
+        }
     }
 }
 
@@ -112,7 +139,6 @@ fn question(bench: &Bench<'_>, script: &Script) -> Question {
         address: address.parse().expect("the lab has numbers"),
         trusted: vec![fs::read(certificate).expect("it was made")],
         package: request.expect("it is well-formed").encode(),
-        deadlines: Deadlines::default(),
     }
 }
 
