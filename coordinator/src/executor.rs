@@ -15,6 +15,11 @@ pub trait Executor: Send + Sync + 'static {
     /// Runs a job. There is no `Result`: a failed compile is an outcome, and so is a worker that
     /// broke. Dropping the future cancels the job.
     fn execute(&self, slot: Self::Slot, job: Job) -> impl Future<Output = Report> + Send;
+
+    /// Slots in which it works on its own account, behind jobs that are done.
+    fn kept(&self) -> usize {
+        0
+    }
 }
 
 /// The executor will never be ready again.

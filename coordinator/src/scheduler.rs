@@ -187,7 +187,7 @@ struct Desk<E: Executor> {
 impl<E: Executor> Desk<E> {
     async fn run(mut self, stop: CancellationToken) {
         loop {
-            let has_room = self.queue.is_empty() || self.appetite.has_room(self.running.len());
+            let has_room = self.queue.is_empty() || self.appetite.has_room(self.at_work());
             // Every arm is cancel-safe; waiting for a slot again only loses a place in a line that
             // nobody else stands in.
             tokio::select! {
@@ -277,6 +277,11 @@ impl<E: Executor> Desk<E> {
             .typical(self.experience.is_long(job.need.as_ref()))
     }
 
+    /// Compiles that hold memory now.
+    fn at_work(&self) -> usize {
+        self.running.len() + self.executor.kept()
+    }
+
     fn look_out(&self) {
         self.outlook.send_replace(self.turn_time());
     }
@@ -297,7 +302,8 @@ impl<E: Executor> Desk<E> {
             let typical = self.experience.typical(owner.is_long);
             typical.saturating_sub(owner.began.elapsed())
         };
-        let running = average(self.owners.values().map(left));
+        let others = std::iter::repeat_n(OTHERS, self.executor.kept());
+        let running = average(self.owners.values().map(left).chain(others));
         place::tell(&order, running.unwrap_or_default(), slots);
     }
 
@@ -401,6 +407,8 @@ const SUBMISSIONS: usize = 16;
 /// Bounds of what a refused client is told.
 const SOON: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(120);
+/// What is left on the average of what an executor does on its own account.
+const OTHERS: Duration = Duration::from_secs(8);
 
 #[cfg(test)]
 mod tests;

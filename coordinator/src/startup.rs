@@ -227,8 +227,9 @@ fn describe(worker: &Spawned) {
     for target in &worker.readiness.targets {
         let (name, root, version) = (&target.name, target.root.display(), &target.stap_version);
         tracing::info!(
-            "serving {name} from {root} with stap {version}, build {}",
-            target.build_id
+            "serving {name} from {root} with stap {version}, build {}, pass 4 {}",
+            target.build_id,
+            target.pass_4_in_words()
         );
     }
     for unusable in &worker.readiness.unusable {

@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::jail::Fault;
 use crate::job;
 use crate::link::{Link, LinkError, Unopened};
 use crate::slots::{Slot, Slots};
@@ -90,6 +91,7 @@ pub async fn serve(
         jobs: JoinSet::new(),
         questions: JoinSet::new(),
         warming: JoinSet::new(),
+        recordings: JoinSet::new(),
         stop: CancellationToken::new(),
     };
     let outcome = session.run().await;
@@ -107,7 +109,9 @@ struct Session {
     questions: JoinSet<FromWorker>,
     /// At most one piece of work for all.
     warming: JoinSet<(Slot, Warming)>,
-    /// Ends it.
+    /// At most one at a time, in the slot of a job that is done.
+    recordings: JoinSet<(JobId, Slot, Result<(), Fault>)>,
+    /// Ends both.
     stop: CancellationToken,
 }
 
@@ -126,6 +130,7 @@ impl Session {
                     self.link.send(&answer.map_err(panicked)?).await?;
                 }
                 Some(warmed) = self.warming.join_next() => self.warmed(warmed).await?,
+                Some(recorded) = self.recordings.join_next() => self.recorded(recorded).await?,
             }
             self.start_waiting().await?;
         }
@@ -243,8 +248,14 @@ impl Session {
         match done {
             Ok((id, slot, ended)) => {
                 self.running.remove(&id);
-                self.report(id, ended.report).await?;
-                if ended.is_gone {
+                // Others are for the next jobs to ask for: not all slots at once are to be without jobs.
+                let may_record = ended.is_gone && self.recordings.is_empty();
+                let due = ended.due.filter(|_| may_record);
+                let keeps_slot = due.is_some();
+                self.tell(id, ended.report, keeps_slot).await?;
+                if let Some(due) = due {
+                    self.record(id, slot, due);
+                } else if ended.is_gone {
                     self.slots.give_back(slot);
                 } else if self.slots.lose(slot) == 0 {
                     return Err(SessionError::NoSlots);
@@ -260,9 +271,46 @@ impl Session {
         }
     }
 
+    /// Makes what the job could not use yet, now that nobody waits for it.
+    fn record(&mut self, id: JobId, slot: Slot, due: job::Due) {
+        let (station, stop) = (Arc::clone(&self.station), self.stop.clone());
+        self.recordings.spawn(async move {
+            let recorded = due.record(&station, slot, &stop).await;
+            (id, slot, recorded)
+        });
+    }
+
+    async fn recorded(
+        &mut self,
+        recorded: Result<(JobId, Slot, Result<(), Fault>), JoinError>,
+    ) -> Result<(), SessionError> {
+        let panicked = |_| SessionError::Unexpected("a target that cannot be recorded");
+        let (id, slot, recorded) = recorded.map_err(panicked)?;
+        if recorded.is_ok() {
+            self.slots.give_back(slot);
+        } else if self.slots.lose(slot) == 0 {
+            return Err(SessionError::NoSlots);
+        }
+        Ok(self.link.send(&FromWorker::Released { id }).await?)
+    }
+
+    /// Of a job that never ran.
     async fn report(&mut self, id: JobId, report: Report) -> Result<(), SessionError> {
-        let report = Box::new(report);
-        Ok(self.link.send(&FromWorker::Done { id, report }).await?)
+        self.tell(id, report, false).await
+    }
+
+    async fn tell(
+        &mut self,
+        id: JobId,
+        report: Report,
+        keeps_slot: bool,
+    ) -> Result<(), SessionError> {
+        let done = FromWorker::Done {
+            id,
+            report: Box::new(report),
+            keeps_slot,
+        };
+        Ok(self.link.send(&done).await?)
     }
 
     /// Kills what runs, waits until all of it is gone, and gives everything back.
@@ -271,6 +319,11 @@ impl Session {
         self.stop.cancel();
         if let Some(Err(error)) = self.warming.join_next().await {
             tracing::error!(%error, "a warm-up ended by a panic");
+        }
+        while let Some(recorded) = self.recordings.join_next().await {
+            if let Err(error) = recorded {
+                tracing::error!(%error, "a recording ended by a panic");
+            }
         }
         while let Some(ended) = self.jobs.join_next().await {
             if let Err(error) = ended {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::owner::Owner;
 pub use self::variant::Variant;
-use crate::driver::{Kits, Learner, Shown};
+use crate::driver::{Kits, Learner, Offer, Shown};
 use crate::jail::{End, Fault};
 use crate::job::{MAX_SEED, Stage, collect_seed, is_seed, last_line, sentence};
 use crate::queries::{Queries, Ready, Step};
@@ -48,6 +48,8 @@ pub struct Seed {
     pub files: Arc<Vec<(PathBuf, Vec<u8>)>>,
     /// What replays kbuild, where that is proven.
     pub driver: Option<Shown>,
+    /// Whether it is time to [record](Warmth::record) what would do so.
+    pub is_due: bool,
     /// What stap need not compile to learn of tracepoints and types.
     pub queries: Option<Ready>,
 }
@@ -107,8 +109,15 @@ impl Warmth {
             return cold("its stap is a replacement, of which nothing is known".to_owned());
         }
         let seed = self.seed_of(station, served, variant, slot, cancelled);
-        if let Err(reason) = seed.await {
-            return cold(reason);
+        match seed.await {
+            Ok(Seed { is_due: true, .. }) => {
+                let record = self.record(station, served, variant, slot, cancelled);
+                if let Err(fault) = record.await {
+                    return cold(sentence(&fault));
+                }
+            }
+            Ok(_) => {}
+            Err(reason) => return cold(reason),
         }
         if let Some(reason) = self.obstacle(station, served, variant).await {
             return cold(format!("pass 4 runs make as usual: {reason}"));
@@ -151,7 +160,50 @@ impl Warmth {
         if station.keeps_from_replaying(served).is_some() {
             return Ok(seed);
         }
-        let learner = Learner {
+        let learner = self.learner(station, served, variant, slot, &seed, cancelled);
+        Ok(match self.kits.offer(&self.store, &learner).await {
+            Offer::Kit(shown) => Seed {
+                driver: Some(shown),
+                ..seed
+            },
+            Offer::Make => seed,
+            Offer::Due => Seed {
+                is_due: true,
+                ..seed
+            },
+        })
+    }
+
+    /// Records what replays kbuild, where a [seed](Self::seed) said that this is due. It takes a slot's time, so nobody
+    /// should wait for it who has not asked for it.
+    ///
+    /// # Errors
+    ///
+    /// When something may be left in the slot.
+    pub async fn record(
+        &self,
+        station: &Station,
+        served: &Served,
+        variant: Variant,
+        slot: Slot,
+        cancelled: &CancellationToken,
+    ) -> Result<(), Fault> {
+        let seed = self.seed_of(station, served, variant, slot, cancelled);
+        let Ok(seed) = seed.await else { return Ok(()) };
+        let learner = self.learner(station, served, variant, slot, &seed, cancelled);
+        self.kits.record(&self.store, &learner).await
+    }
+
+    fn learner<'a>(
+        &'a self,
+        station: &'a Station,
+        served: &'a Served,
+        variant: Variant,
+        slot: Slot,
+        seed: &'a Seed,
+        cancelled: &'a CancellationToken,
+    ) -> Learner<'a> {
+        Learner {
             stage: Stage {
                 station,
                 served,
@@ -159,12 +211,10 @@ impl Warmth {
                 driver: None,
             },
             variant,
-            seed: &seed,
+            seed,
             shelf: self.kits.shelf(),
             cancelled,
-        };
-        let driver = self.kits.kit(&self.store, &learner).await;
-        Ok(Seed { driver, ..seed })
+        }
     }
 
     /// Why pass 4 is not replayed, where the policy wants it.
@@ -179,7 +229,13 @@ impl Warmth {
         }
         let ways = self.pass_4(None, station, served).await;
         let own = ways.into_iter().find(|way| way.flags == variant.name())?;
-        (own.way == Way::Make).then_some(own.reason)
+        match own.way {
+            Way::Replayed => None,
+            Way::Make => Some(own.reason),
+            Way::Untried => {
+                Some("what jobs see has changed, or no recording can be kept".to_owned())
+            }
+        }
     }
 
     /// How pass 4 of a target is done, as far as `store` says, or our own.
@@ -287,8 +343,7 @@ impl Seed {
     pub fn of(files: Vec<(PathBuf, Vec<u8>)>) -> Self {
         Self {
             files: Arc::new(files),
-            driver: None,
-            queries: None,
+            ..Self::default()
         }
     }
 }

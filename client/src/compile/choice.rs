@@ -51,7 +51,8 @@ fn hint(untrusted: bool) -> &'static str {
          If you trust it, get its stap.cert from whoever runs it and call\n\
          stap-authorize-server-cert stap.cert"
     } else {
-        ""
+        "\nSee whether the server runs and its port is open from here;\n\
+         stap-find-servers --all lists those that announce themselves"
     }
 }
 

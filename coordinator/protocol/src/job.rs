@@ -85,6 +85,14 @@ pub enum FromWorker {
         id: JobId,
         /// How.
         report: Box<Report>,
+        /// Whether the worker goes on in the job's slot, on its own account, until it says
+        /// [`FromWorker::Released`].
+        keeps_slot: bool,
+    },
+    /// The slot of a job that is done is free now.
+    Released {
+        /// The job.
+        id: JobId,
     },
     /// What jobs of a target find.
     Identity {

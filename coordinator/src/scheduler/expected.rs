@@ -1,8 +1,7 @@
 //! How long a job will probably take, as far as that is known before it runs.
 //!
 //! What makes jobs differ most is not their script: the first that compiles for a target has its worker find out about
-//! the kernel and record how kbuild builds, which takes half a minute, and whoever compiles for the same one waits
-//! for that in his slot.
+//! the kernel, which takes a quarter of a minute, and whoever compiles for the same one waits for that in his slot.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -91,7 +90,7 @@ pub(super) fn average(times: impl Iterator<Item = Duration>) -> Option<Duration>
 /// How long a compile takes before one was seen.
 pub(super) const FIRST_SHORT: Duration = Duration::from_secs(4);
 /// The same when its target is not known.
-const FIRST_LONG: Duration = Duration::from_secs(40);
+const FIRST_LONG: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::process::ChildStderr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -31,6 +32,7 @@ pub struct LocalWorker {
     slots: Arc<Semaphore>,
     submissions: mpsc::Sender<Submission>,
     witness: Witness,
+    kept: Arc<AtomicUsize>,
 }
 
 /// Room for one job in the worker.
@@ -69,6 +71,7 @@ impl LocalWorker {
         let (outgoing, messages) = mpsc::channel(slots.get() * MESSAGES_PER_SLOT + MOST_QUESTIONS);
         let (witness, questions) = Witness::new();
         let free = Arc::new(Semaphore::new(slots.get()));
+        let kept = Arc::<AtomicUsize>::default();
         let link = Link {
             frames: stream,
             outgoing,
@@ -76,6 +79,8 @@ impl LocalWorker {
             questions,
             asked: HashMap::new(),
             jobs: HashMap::new(),
+            kept: HashMap::new(),
+            told: Arc::clone(&kept),
             cancellations: JoinSet::new(),
             last: 0,
             last_question: 0,
@@ -84,6 +89,7 @@ impl LocalWorker {
             slots: Arc::clone(&free),
             submissions: sender,
             witness,
+            kept,
         };
         let task = async move {
             let end = tokio::select! {
@@ -134,13 +140,17 @@ impl Executor for LocalWorker {
             .await
             .unwrap_or_else(|_gone| fault("the worker went away during the job"))
     }
+
+    fn kept(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
 }
 
 /// A job that the worker knows.
 struct Running {
     done: oneshot::Sender<Report>,
-    /// Held until the worker says that the last process is gone.
-    _slot: Slot,
+    /// Held until the worker says that the last process is gone, and that it does not keep it.
+    slot: Slot,
 }
 
 struct Link {
@@ -151,6 +161,10 @@ struct Link {
     /// Questions without an answer yet, by their numbers.
     asked: HashMap<u64, oneshot::Sender<Answer>>,
     jobs: HashMap<JobId, Running>,
+    /// Of jobs that are done, whose slots the worker still needs.
+    kept: HashMap<JobId, Slot>,
+    /// How many those are.
+    told: Arc<AtomicUsize>,
     cancellations: JoinSet<JobId>,
     last: u64,
     last_question: u64,
@@ -197,7 +211,7 @@ impl Link {
             );
             return Ok(());
         }
-        self.jobs.insert(id, Running { done, _slot: slot });
+        self.jobs.insert(id, Running { done, slot });
         self.cancellations.spawn(async move {
             cancelled.cancelled().await;
             id
@@ -224,10 +238,21 @@ impl Link {
     fn hear(&mut self, frame: Option<io::Result<BytesMut>>) -> io::Result<()> {
         let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)??;
         match postcard::from_bytes(&frame).map_err(io::Error::other)? {
-            FromWorker::Done { id, report } => {
-                if let Some(running) = self.jobs.remove(&id) {
-                    answer(running.done, *report);
+            FromWorker::Done {
+                id,
+                report,
+                keeps_slot,
+            } => {
+                if let Some(Running { done, slot }) = self.jobs.remove(&id) {
+                    self.kept.extend(keeps_slot.then_some((id, slot)));
+                    self.told.store(self.kept.len(), Ordering::Relaxed);
+                    answer(done, *report);
                 }
+                Ok(())
+            }
+            FromWorker::Released { id } => {
+                self.kept.remove(&id);
+                self.told.store(self.kept.len(), Ordering::Relaxed);
                 Ok(())
             }
             FromWorker::Identity { number, identity } => {

@@ -26,6 +26,10 @@ pub(crate) const MODULE: &str = "module";
 pub(crate) const LIMIT_ON: &str = "limit-on";
 /// Begins a script that names the architecture for which it runs until it is cancelled; it is hello for others.
 pub(crate) const WAIT_ON: &str = "wait-on";
+/// Ends like hello; its slot stays taken until [`RELEASE_ALL`].
+pub(crate) const KEEP: &str = "keep";
+/// Ends like hello, and gives back what was kept.
+pub(crate) const RELEASE_ALL: &str = "release all";
 /// Takes the worker down.
 pub(crate) const CRASH: &str = "crash";
 
@@ -55,6 +59,7 @@ fn signer() -> std::process::ExitCode {
 }
 
 fn serve(mut socket: UnixStream) -> io::Result<()> {
+    let mut kept = Vec::new();
     while let Some(message) = receive(&mut socket)? {
         match message {
             ToWorker::Configure(asked) => {
@@ -66,7 +71,18 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
                 send(&mut socket, &FromWorker::Identity { number, identity })?;
             }
             ToWorker::Warm { .. } => panic!("no test here warms"),
-            ToWorker::Run { id, job } => run(&mut socket, id, &job)?,
+            ToWorker::Run { id, job } => {
+                run(&mut socket, id, &job)?;
+                match script(&job) {
+                    KEEP => kept.push(id),
+                    RELEASE_ALL => {
+                        for id in kept.drain(..) {
+                            send(&mut socket, &FromWorker::Released { id })?;
+                        }
+                    }
+                    _ => {}
+                }
+            }
             ToWorker::Cancel { id } => {
                 say(&format!("cancelled job {}", id.0));
                 done(&mut socket, id, Outcome::Cancelled, Vec::new())?;
@@ -76,18 +92,16 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
+fn script(job: &Job) -> &str {
+    let mut arguments = job.arguments.iter();
+    let script = arguments.find_map(|argument| argument.strip_prefix(b"-e"));
+    std::str::from_utf8(script.unwrap_or_default()).unwrap_or_default()
+}
+
 fn run(socket: &mut UnixStream, id: JobId, job: &Job) -> io::Result<()> {
-    let script = job
-        .arguments
-        .iter()
-        .find_map(|argument| argument.strip_prefix(b"-e"))
-        .unwrap_or_default();
-    say(&format!(
-        "runs job {}: {}",
-        id.0,
-        String::from_utf8_lossy(script)
-    ));
-    match std::str::from_utf8(script).unwrap_or_default() {
+    let script = script(job);
+    say(&format!("runs job {}: {script}", id.0));
+    match script {
         WAIT => Ok(()),
         script if waits_on(script, job) => Ok(()),
         script if script.starts_with(MODULE) => {
@@ -109,7 +123,8 @@ fn run(socket: &mut UnixStream, id: JobId, job: &Job) -> io::Result<()> {
                 name,
                 content: module(&job.target),
             }];
-            done(socket, id, Outcome::Exited { code: 0 }, files)
+            let code = 0;
+            ended(socket, id, Outcome::Exited { code }, files, script == KEEP)
         }
     }
 }
@@ -139,6 +154,16 @@ fn done(
     outcome: Outcome,
     files: Vec<OutputFile>,
 ) -> io::Result<()> {
+    ended(socket, id, outcome, files, false)
+}
+
+fn ended(
+    socket: &mut UnixStream,
+    id: JobId,
+    outcome: Outcome,
+    files: Vec<OutputFile>,
+    keeps_slot: bool,
+) -> io::Result<()> {
     let report = Box::new(Report {
         outcome,
         stdout: b"/jail/hello.ko\n".to_vec(),
@@ -151,7 +176,12 @@ fn done(
         },
         is_whole: true,
     });
-    send(socket, &FromWorker::Done { id, report })
+    let done = FromWorker::Done {
+        id,
+        report,
+        keeps_slot,
+    };
+    send(socket, &done)
 }
 
 #[expect(clippy::print_stderr, reason = "the server writes it into its log")]

@@ -8,7 +8,7 @@ use stap_protocol::request::{Parts, Request};
 
 use crate::client::{connected, request, talk};
 use crate::server::{Server, logged};
-use crate::stand_in::{HELLO, THREE, WAIT, WAIT_ON};
+use crate::stand_in::{HELLO, KEEP, RELEASE_ALL, THREE, WAIT, WAIT_ON};
 
 /// A request of a client of ours whose user looks on.
 fn curious(request: Request) -> Vec<u8> {
@@ -190,4 +190,42 @@ fn what_compiles_nothing_passes_the_first_compile_for_a_target() {
     for line in ["runs job 2: hello short", "runs job 3: hello long"] {
         assert!(log.contains(line), "{line} is not in\n{log}");
     }
+}
+
+/// What a worker does in a slot on its own account keeps nobody waiting who has his answer, and others only as a job would.
+#[test]
+fn a_slot_that_the_worker_still_needs_is_free_when_it_says_so() {
+    let server = Server::start(&["--max-threads=2"]);
+    talk(async {
+        let waits = tokio::sync::Notify::new();
+        let hear = |notice| {
+            if matches!(notice, Notice::Queued { .. }) {
+                waits.notify_one();
+            }
+        };
+        hearing(&server, &script(KEEP).encode(), |_| {}).await;
+        let mut other = Box::pin(hold_the_slot(&server));
+        tokio::select! {
+            () = &mut other => {}
+            () = logged(&server, "runs job 2") => {}
+        }
+        let package = curious(script(HELLO));
+        let mut next = Box::pin(hearing(&server, &package, hear));
+        tokio::select! {
+            () = &mut other => {}
+            _ = &mut next => panic!("there is no slot for the next"),
+            () = waits.notified() => {}
+        }
+        assert!(!server.log().contains("runs job 3"), "{}", server.log());
+        drop(other);
+        next.await;
+        hearing(&server, &script(RELEASE_ALL).encode(), |_| {}).await;
+        let both = async {
+            tokio::join!(hold_the_slot(&server), hold_the_slot(&server));
+        };
+        tokio::select! {
+            () = both => {}
+            () = logged(&server, "runs job 6") => {}
+        }
+    });
 }

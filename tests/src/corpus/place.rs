@@ -4,12 +4,13 @@ use std::cell::{Cell, OnceCell};
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use super::service::{self, HOSTILE, Service, Start};
-use super::stock::{Lacking, Stock};
+use super::stock::{self, Lacking, Stock};
 use super::warm::Warm;
 use super::{Situation, Who};
+use crate::root;
 use crate::world::TARGET_ROOT;
 
 /// The servers, each started at its first use.
@@ -44,6 +45,7 @@ impl Place {
             stap: None,
         };
         let service = Rc::new(Service::start(situation, "real", &start)?);
+        record(&service)?;
         let (service, _) = self.ours.get_or_init(|| (service, warm));
         Ok(Rc::clone(service))
     }
@@ -140,6 +142,24 @@ impl Place {
         Ok(())
     }
 }
+
+/// Has a server of ours make what it makes once, unless that was brought, so that nothing goes on while it is attacked.
+fn record(service: &Service) -> anyhow::Result<()> {
+    let release = stock::release();
+    for flags in root::unrecorded(&service.said(), &release) {
+        let guru = (flags == "guru").then_some("-g").into_iter();
+        let words: Vec<_> = guru.chain(["-p4", "-e", RECORDED]).collect();
+        let reply = service.ask_for(&release, &words)?;
+        let stderr = String::from_utf8_lossy(&reply.stderr);
+        ensure!(reply.rc == 0, "stap does not work: {stderr}");
+        let is_recorded = root::is_recorded_in_time(|| service.said(), &release, flags);
+        ensure!(is_recorded, "nothing is recorded: {}", service.said());
+    }
+    Ok(())
+}
+
+/// No case's script.
+const RECORDED: &str = "probe begin { println(\"recorded\") exit() }";
 
 /// Every layer and limit of the class, but what amounts to guru mode is allowed: it is the jail that is
 /// to hold. Less memory, so that bombs burn little of the host's.

@@ -203,6 +203,17 @@ impl Service {
         Ok(Decoded::decode(&reply, &ReplyLimits::default())?.into_parts())
     }
 
+    /// The same without files, for a kernel of the target root.
+    ///
+    /// # Errors
+    /// When there is none that a client would accept.
+    pub fn ask_for(&self, release: &str, arguments: &[&str]) -> anyhow::Result<Reply> {
+        let arguments = arguments.iter().map(|word| word.as_bytes().to_vec());
+        let request = request_for(release, arguments.collect(), Vec::new())?;
+        let reply = self.exchange(&request.encode())?;
+        Ok(Decoded::decode(&reply, &ReplyLimits::default())?.into_parts())
+    }
+
     /// A request for a kernel that this server serves.
     ///
     /// # Errors

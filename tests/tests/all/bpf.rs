@@ -45,7 +45,7 @@ fn the_bpf_runtime_gives_an_object_of_the_same_kind_as_bare_stap() {
     }
     lab::inside(|lab| {
         let alice = lab.alice();
-        let server = root::serve(alice);
+        let server = root::serve_making(alice);
         let (name, named) = object(alice, &ask(alice, &server, &["--runtime=bpf", "-m", "foo"]));
         assert_eq!(name, "foo.bo");
         assert_is_bpf(&named);
@@ -94,7 +94,7 @@ fn a_stock_5_6_client_never_asks_for_bpf() {
     if let Some(peer) = requirement::peer("testing") {
         lab::inside_with(&peer, |lab| {
             let site = Site::lay_out(lab);
-            let server = root::serve(lab.alice());
+            let server = root::serve_making(lab.alice());
             let to = format!("--use-server={}", server.address());
             let release = format!("-r{}", site.release());
             let client = site.command(lab.alice(), "stap");

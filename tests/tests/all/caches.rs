@@ -68,6 +68,7 @@ fn what_is_not_as_it_was_written_is_dropped_and_made_anew_and_the_log_says_why()
         let server = serve(alice, &cache);
         let good = ask(alice, &server, "good", TRACEPOINT);
         assert_eq!(good.status, Some(0), "{good:?}");
+        root::wait_for_recording(&server, "plain");
         kill(&server, &cache);
         let kept = entries(&cache, "");
         for kind in KINDS {
@@ -101,11 +102,14 @@ fn what_is_not_as_it_was_written_is_dropped_and_made_anew_and_the_log_says_why()
                     "{entry} was {what}: {said}"
                 );
             }
+            root::wait_for_recording(&next, "plain");
             kill(&next, &cache);
             assert_eq!(entries(&cache, ""), kept, "{what}");
         }
         let last = serve(alice, &cache);
-        assert_eq!(ask(alice, &last, "last", TRACEPOINT).module, good.module);
+        let replayed = ask(alice, &last, "last", TRACEPOINT);
+        assert_eq!(replayed.status, Some(0), "{replayed:?}");
+        last.logs("pass 4: replayed");
         for word in ["damaged", "warming", "not built yet are 1"] {
             assert!(!last.said().contains(word), "{word}: {}", last.said());
         }
@@ -136,6 +140,9 @@ fn two_servers_fill_one_directory_at_the_same_time() {
             modules.push(fs::read(module).unwrap());
         }
         assert_eq!(modules[0], modules[1]);
+        for server in &servers {
+            root::wait_for_recording(server, "plain");
+        }
         let left = entries(&cache, ".pending");
         assert!(left.is_empty(), "{left:?}");
         let next = serve(alice, &cache);
@@ -162,7 +169,9 @@ fn a_full_disk_and_a_clock_that_was_set_back_cost_time_and_nothing_else() {
     lab::inside(|lab| {
         let alice = lab.alice();
         let cache = alice.home().join("cache");
-        let good = ask(alice, &serve(alice, &cache), "good", ONE);
+        let first = serve(alice, &cache);
+        let good = ask(alice, &first, "good", ONE);
+        root::wait_for_recording(&first, "plain");
         // All of it is from a time that has not come.
         let made = fs::metadata(&cache).unwrap().modified().unwrap();
         let coming = made + std::time::Duration::from_secs(10 * 365 * 86_400);
@@ -192,6 +201,7 @@ fn a_full_disk_and_a_clock_that_was_set_back_cost_time_and_nothing_else() {
         }
         let poor = serve(alice, &full);
         assert_eq!(ask(alice, &poor, "poor", ONE).module, good.module);
+        root::wait_for_recording(&poor, "plain");
         for word in [
             "will have to warm again",
             "will have to record pass 4 again",

@@ -114,6 +114,66 @@ fn clients_hear_what_bare_stap_says_whoever_ran_the_compiler() {
     });
 }
 
+/// Whoever is the first has his module as soon as make has built it; the next one, who gets the only slot when the
+/// recording is done, already profits from it.
+#[test]
+fn nobody_has_to_wait_for_his_answer_until_pass_4_is_recorded() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        let cache = alice.home().join("cache");
+        let server = root::serve_one_from(alice, &cache);
+        let said = |script| drop(module(lab, &server, script));
+        said("probe begin { println(1) exit() }");
+        let first = server.said();
+        assert!(!first.contains("is replayed without make"), "{first}");
+        said("probe begin { println(2) exit() }");
+        assert_eq!(notes(&server), [RECORDED.unwrap()], "{}", server.said());
+        let said = server.said();
+        let place = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
+        assert!(place("recording pass 4 for") < place("is replayed without make"));
+        assert!(place("is replayed without make") < place("pass 4: replayed"));
+        assert!(said.matches("recording pass 4 for").count() == 1, "{said}");
+    });
+}
+
+/// What fails or compiles nothing does not show that anybody needs a recording, and a server that is asked to stop does
+/// not finish one.
+#[test]
+fn a_recording_is_made_for_those_who_compile_and_ends_with_the_server() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        let cache = alice.home().join("cache");
+        let server = root::serve_one_from(alice, &cache);
+        let release = &root::releases()[0];
+        let at = format!("--server={}", server.address());
+        let ask = |arguments: &[&str], code| {
+            let client = alice.command("stap-client").args([&at, "-r", release]);
+            client.args(arguments).deadline(lab::SLOW).run().exits(code);
+        };
+        ask(&["-p2", "-e", lab::HELLO], 0);
+        ask(&["-p4", "-e", "probe nosuch.point { }"], 1);
+        assert!(!server.said().contains("recording"), "{}", server.said());
+        ask(&["-p4", "-e", lab::HELLO], 0);
+        server.logs("recording pass 4 for");
+        server.stop();
+        assert!(
+            !server.said().contains("is replayed without make"),
+            "{}",
+            server.said()
+        );
+        let kept = crate::tracepoints::entries(&cache, "pass-4-");
+        assert!(kept.is_empty(), "{kept:?}");
+        let left = stap_tests::process::named("stap-jail");
+        assert!(left.is_empty(), "{left:?}");
+    });
+}
+
 #[test]
 #[ignore = "it takes minutes: tests/run --full"]
 fn a_header_that_changes_is_in_the_next_module() {

@@ -11,7 +11,6 @@ mod enter;
 mod execute;
 mod expendable;
 mod hide;
-mod huge_pages;
 mod identity;
 mod landlock;
 mod namespaces;

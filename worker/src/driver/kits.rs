@@ -2,14 +2,17 @@
 //!
 //! A kit was proven for what jobs of its target saw at that time: headers, compilers, and programs of
 //! the server's. It is used only while the worker knows that they see the same ([`crate::sight`]); after
-//! any change it is recorded and proven again. Where that cannot be known, pass 4 runs make.
+//! any change it is recorded and proven again, in the slot of the first job that could have used it, when that job has
+//! been answered. Until then, and where it cannot be known what jobs see, pass 4 runs make.
 //!
 //! Kits are kept in the store, and those in use lie below the directory for temporary files, where jobs
 //! can see them. Both have a bound; what was not used for longest goes first.
 
+mod known;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use stap_policy::Compile;
@@ -17,8 +20,10 @@ use stap_protocol::job::{Pass4, Way};
 use stap_protocol::target::TargetIdentity;
 use tokio::sync::Mutex;
 
-use super::about::{About, State};
+use self::known::{Known, State};
+use super::about::{self, About};
 use super::{Kit, Learned, Learner, Shelf, Shown, program_digest};
+use crate::jail::Fault;
 use crate::job::sentence;
 use crate::station::Station;
 use crate::store::{Store, hexadecimal};
@@ -37,17 +42,15 @@ pub struct Kits {
     shown: StdMutex<Vec<Place>>,
 }
 
-/// What is known of a target with one set of flags: nothing, or what came of the last try.
-type Known = Option<Last>;
-
-/// The last try to get a kit.
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    /// What jobs saw.
-    identity: TargetIdentity,
-    /// Whether replayed modules are right while they see that.
-    is_proven: bool,
-    at: Instant,
+/// What a job gets for its pass 4.
+#[derive(Debug)]
+pub enum Offer {
+    /// It is replayed with this.
+    Kit(Shown),
+    /// make runs.
+    Make,
+    /// make runs, and it is time to [record](Kits::record) for others.
+    Due,
 }
 
 /// A kit that jobs can see.
@@ -77,84 +80,137 @@ impl Kits {
         &self.shelf
     }
 
-    /// What a job of this target and these flags gets. At the first need, and after every change of
-    /// what jobs see, it is recorded; jobs that come meanwhile run make. `None` where make is to run.
-    pub async fn kit(&self, store: &Store, learner: &Learner<'_>) -> Option<Shown> {
+    /// What a job of this target and these flags gets.
+    pub async fn offer(&self, store: &Store, learner: &Learner<'_>) -> Offer {
+        let Some(identity) = self.identity(learner).await else {
+            return Offer::Make;
+        };
         let key = self.key(learner.stage.served, learner.variant);
-        let identity = self.identity(learner).await?;
         let known = self.known(&key);
         let mut known = tokio::select! {
             known = known.lock() => known,
-            () = learner.cancelled.cancelled() => return None,
-            () = tokio::time::sleep(BUSY) => {
-                tracing::info!("pass 4 runs make: it is being recorded");
-                return None;
-            }
+            () = learner.cancelled.cancelled() => return Offer::Make,
         };
-        match *known {
-            Some(last) if last.identity == identity && !last.is_proven => return None,
-            Some(last) if last.identity == identity => {
-                store.touch(&key);
-                if let Some(shown) = self.found(&key) {
-                    return Some(shown);
-                }
-            }
-            Some(last) if last.at.elapsed() < PATIENCE => {
-                tracing::info!("pass 4 runs make: what jobs see has changed lately");
-                return None;
-            }
-            _ => {}
-        }
-        // What is shown under this name may be of another identity.
-        self.forget(&key);
-        let (now, shown) = self.settled(store, learner, &key, identity).await;
-        *known = now;
-        shown
+        self.settled(store, learner, &key, identity, &mut known)
     }
 
-    async fn settled(
+    /// Records what an [offer](Self::offer) said to be due, unless somebody else does or has; jobs run make meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When something may be left in the slot.
+    pub async fn record(&self, store: &Store, learner: &Learner<'_>) -> Result<(), Fault> {
+        let Some(identity) = self.identity(learner).await else {
+            return Ok(());
+        };
+        let key = self.key(learner.stage.served, learner.variant);
+        let known = self.known(&key);
+        let mut before = known.lock().await;
+        if matches!(before.state, State::Underway) {
+            return Ok(());
+        }
+        let offer = self.settled(store, learner, &key, identity, &mut before);
+        if !matches!(offer, Offer::Due) {
+            return Ok(());
+        }
+        // Nobody is kept waiting by a lock for as long as this takes.
+        before.state = State::Underway;
+        drop(before);
+        let (target, flags) = (&learner.stage.served.target.name, learner.variant.name());
+        tracing::info!("recording pass 4 for {target} ({flags}), which takes one of the slots");
+        let about = About::of(learner.stage.served, learner.variant, identity);
+        let mut leak = None;
+        let after = match self.learned(learner, &about).await {
+            Outcome::Learned(kit) => {
+                self.keep(store, &key, &about, &kit);
+                self.tried(store, learner, &key, about, Ok(&kit)).0
+            }
+            Outcome::Refused(reason) => self.tried(store, learner, &key, about, Err(reason)).0,
+            Outcome::Broken(fault) => {
+                let reason = sentence(&fault);
+                leak = matches!(fault, Fault::Leak(_)).then_some(fault);
+                self.tried(store, learner, &key, about, Err(reason)).0
+            }
+            Outcome::Changed | Outcome::Cancelled => State::Unknown,
+        };
+        *known.lock().await = Known::recorded(after);
+        leak.map_or(Ok(()), Err)
+    }
+
+    /// What can be offered now, without recording.
+    fn settled(
         &self,
         store: &Store,
         learner: &Learner<'_>,
         key: &str,
         identity: TargetIdentity,
-    ) -> (Known, Option<Shown>) {
-        let (target, flags) = (&learner.stage.served.target.name, learner.variant.name());
-        let about = About::of(learner.stage.served, learner.variant, identity);
-        let kit = match Kit::load(store, key, &about) {
-            Some(kit) => Ok(kit),
-            None => match self.learned(learner, &about).await {
-                Outcome::Learned(kit) => {
-                    self.keep(store, key, &about, &kit);
-                    Ok(kit)
+        known: &mut Known,
+    ) -> Offer {
+        match known.state {
+            State::Underway => {
+                tracing::info!("pass 4 runs make: it is being recorded");
+                return Offer::Make;
+            }
+            State::Tried(last) if last.identity == identity && last.is_refused => {
+                return Offer::Make;
+            }
+            State::Tried(last) if last.identity == identity => {
+                store.touch(key);
+                if let Some(shown) = self.found(key) {
+                    return Offer::Kit(shown);
                 }
-                Outcome::Refused(reason) => Err(reason),
-                Outcome::Nothing => return (None, None),
-            },
+            }
+            State::Tried(last) if last.at.elapsed() < PATIENCE => {
+                tracing::info!("pass 4 runs make: what jobs see has changed lately");
+                return Offer::Make;
+            }
+            State::Tried(_) | State::Unknown => {}
+        }
+        // What is shown under this name may be of another identity.
+        self.forget(key);
+        let about = About::of(learner.stage.served, learner.variant, identity);
+        let Some(kit) = Kit::load(store, key, &about) else {
+            known.state = State::Unknown;
+            if known.was_recorded_within(PATIENCE) {
+                tracing::info!(
+                    "pass 4 runs make: it was recorded lately, and that is of no use any more"
+                );
+                return Offer::Make;
+            }
+            return Offer::Due;
         };
-        let last = |is_proven| {
-            Some(Last {
-                identity,
-                is_proven,
-                at: Instant::now(),
-            })
-        };
-        match kit.and_then(|kit| self.show(key, &kit)) {
+        let (after, offer) = self.tried(store, learner, key, about, Ok(&kit));
+        known.state = after;
+        offer
+    }
+
+    /// Puts on the shelf what was recorded, or notes why nothing is.
+    fn tried(
+        &self,
+        store: &Store,
+        learner: &Learner<'_>,
+        key: &str,
+        about: About,
+        kit: Result<&Kit, String>,
+    ) -> (State, Offer) {
+        let target = &learner.stage.served.target.name;
+        let (flags, identity) = (learner.variant.name(), about.identity);
+        match kit.and_then(|kit| self.show(key, kit)) {
             Ok(shown) => {
                 tracing::info!("pass 4 for {target} ({flags}) is replayed without make");
-                (last(true), Some(shown))
+                (State::tried(identity, false), Offer::Kit(shown))
             }
             Err(reason) => {
                 tracing::warn!("pass 4 for {target} ({flags}) runs make as usual: {reason}");
                 let about = About {
-                    state: State::Refused(reason),
+                    state: about::State::Refused(reason),
                     ..about
                 };
                 let kept = store.publish_sealed(key, &about.seen(), &vec![about.part()]);
                 if let Err(error) = kept {
                     tracing::debug!(%error, "the doctor will not know why");
                 }
-                (last(false), None)
+                (State::tried(identity, true), Offer::Make)
             }
         }
     }
@@ -167,12 +223,12 @@ impl Kits {
                 _ => {
                     let target = &learner.stage.served.target.name;
                     tracing::warn!("what jobs for {target} see changed while pass 4 was recorded");
-                    Outcome::Nothing
+                    Outcome::Changed
                 }
             },
             Ok(Learned::Refused(reason)) => Outcome::Refused(reason),
-            Ok(Learned::Cancelled) => Outcome::Nothing,
-            Err(fault) => Outcome::Refused(sentence(&fault)),
+            Ok(Learned::Cancelled) => Outcome::Cancelled,
+            Err(fault) => Outcome::Broken(fault),
         }
     }
 
@@ -212,8 +268,8 @@ impl Kits {
         };
         match station.sights.identify(station, &served.target.name).await {
             Ok(identity) if identity == about.identity => match about.state {
-                State::Proven => (Way::Replayed, String::new()),
-                State::Refused(reason) => by_make(&reason),
+                about::State::Proven => (Way::Replayed, String::new()),
+                about::State::Refused(reason) => by_make(&reason),
             },
             // It will be recorded anew.
             Ok(_) => (Way::Untried, String::new()),
@@ -328,16 +384,18 @@ impl Kits {
 enum Outcome {
     Learned(Kit),
     Refused(String),
-    /// The next job may try again.
-    Nothing,
+    /// No jail could be built, or one is not gone.
+    Broken(Fault),
+    /// It is of something that nobody sees any more.
+    Changed,
+    /// The server ends.
+    Cancelled,
 }
 
 /// What the names of entries begin with.
 pub(super) const PREFIX: &str = "pass-4-";
 const DIGITS: usize = 32;
-/// Longer than it takes to put a kit on the shelf, and much shorter than recording one.
-const BUSY: Duration = Duration::from_secs(3);
-/// A root that changes again and again would be recorded again and again, while people wait.
+/// A root that changes again and again would be recorded again and again, and so would more targets than there is room for.
 const PATIENCE: Duration = Duration::from_mins(15);
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use self::about::ABOUT;
 pub use self::about::{About, State};
 pub use self::example::Example;
 pub(crate) use self::example::asking;
-pub use self::kits::Kits;
+pub use self::kits::{Kits, Offer};
 pub(crate) use self::learn::workspace_files;
 pub use self::learn::{Learned, Learner};
 pub use self::prove::{Proof, Sameness, prove};

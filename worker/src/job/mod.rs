@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use stap_policy::{Limits, Policy, builtin};
 use stap_protocol::job::{Job, JobId, Outcome, OutputFile, Report, Usage};
+use stap_protocol::target::TargetName;
 use tokio_util::sync::CancellationToken;
 
 use self::collect::Collected;
@@ -23,7 +24,7 @@ use crate::jail::{End, Fault, Finished};
 use crate::queries;
 use crate::slots::Slot;
 use crate::station::Station;
-use crate::warm::Seed;
+use crate::warm::{Seed, Variant};
 
 /// A job that ended.
 #[derive(Debug)]
@@ -32,6 +33,36 @@ pub struct Ended {
     pub report: Report,
     /// Whether it is certain that nothing of it is left, so that another may have its slot.
     pub is_gone: bool,
+    /// What it could not use, and its slot is to make for others.
+    pub due: Option<Due>,
+}
+
+/// A recording of pass 4 that jobs could use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    target: TargetName,
+    variant: Variant,
+}
+
+impl Due {
+    /// Records in a slot in which nothing runs.
+    ///
+    /// # Errors
+    ///
+    /// When something may be left in it.
+    pub async fn record(
+        &self,
+        station: &Station,
+        slot: Slot,
+        stop: &CancellationToken,
+    ) -> Result<(), Fault> {
+        let Some(served) = station.catalogue.find(&self.target) else {
+            return Ok(());
+        };
+        let warmth = &station.warmth;
+        let record = warmth.record(station, served, self.variant, slot, stop);
+        record.await
+    }
 }
 
 /// Runs a job to its end. Whatever happens, there is a report.
@@ -43,9 +74,10 @@ pub async fn run(
     cancelled: &CancellationToken,
 ) -> Ended {
     match attempted(station, id, job, slot, cancelled).await {
-        Ok(report) => Ended {
+        Ok((report, due)) => Ended {
             report,
             is_gone: true,
+            due,
         },
         Err(fault) => {
             let reason = sentence(&fault);
@@ -53,6 +85,7 @@ pub async fn run(
             Ended {
                 report: bare(Outcome::WorkerFault { reason }),
                 is_gone: !matches!(fault, Fault::Leak(_)),
+                due: None,
             }
         }
     }
@@ -64,11 +97,10 @@ async fn attempted(
     job: Job,
     slot: Slot,
     cancelled: &CancellationToken,
-) -> Result<Report, Fault> {
+) -> Result<(Report, Option<Due>), Fault> {
     let Some(served) = station.catalogue.find(&job.target) else {
-        return Ok(bare(Outcome::WorkerFault {
-            reason: format!("no target {}", job.target),
-        }));
+        let reason = format!("no target {}", job.target);
+        return Ok((bare(Outcome::WorkerFault { reason }), None));
     };
     let warmth = &station.warmth;
     let seed = || warmth.seed(station, served, &job.arguments, slot, cancelled);
@@ -81,7 +113,7 @@ async fn attempted(
     }
     let seed = Seed { queries, ..own };
     if cancelled.is_cancelled() {
-        return Ok(bare(Outcome::Cancelled));
+        return Ok((bare(Outcome::Cancelled), None));
     }
     // What is signed is what make has made, whatever was proven.
     let driver = seed.driver.as_ref().filter(|_| !job.to_be_signed);
@@ -95,7 +127,7 @@ async fn attempted(
     let room = station.jail.room(stage.identity())?;
     let private_directories = stage::private_directories(&room);
     let (limits, class) = limits_of(&job, station);
-    let arguments = job.arguments.clone();
+    let (arguments, job_is_signed) = (job.arguments.clone(), job.to_be_signed);
     let errand = stage.job(id, job, limits, &seed, &room)?;
     let finished = station.jail.run(errand, room, cancelled).await?;
     if let (Some(_), Some(workspace)) = (driver, &finished.workspace)
@@ -115,7 +147,14 @@ async fn attempted(
         add_notes(&mut report.stderr, notes);
     }
     report.private_directories = private_directories;
-    Ok(report)
+    // Who compiles nothing, or what fails, has not shown that anybody needs it.
+    let needs = seed.is_due && !job_is_signed && report.outcome == Outcome::Exited { code: 0 };
+    let variant = Variant::needed_by(&arguments).filter(|_| needs);
+    let due = variant.map(|variant| Due {
+        target: served.target.name.clone(),
+        variant,
+    });
+    Ok((report, due))
 }
 
 /// How long what was looked up holds without another look.

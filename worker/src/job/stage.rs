@@ -310,13 +310,12 @@ pub(super) fn tmpdir(room: &Room) -> Vec<u8> {
     [b"--tmpdir=", directory.as_os_str().as_encoded_bytes()].concat()
 }
 
-/// How the C library gets a program's heap from the kernel: in large pieces, of huge pages where the host has them, and
-/// without giving any back. stap reads its tapset into 100 MB, and spends less on that than on asking 4 kB at a time for
-/// it; see `docs/performance.md`. A library that knows none of these goes on as it always did.
-const MEMORY: [&str; 3] = [
+/// How the C library gets a program's heap from the kernel: in large pieces, and without giving any back. stap reads its
+/// tapset into 100 MB, and spends less on that than on asking 4 kB at a time for it; see `docs/performance.md`. A library
+/// that knows none of these goes on as it always did.
+const MEMORY: [&str; 2] = [
     "glibc.malloc.top_pad=67108864",
     "glibc.malloc.trim_threshold=268435456",
-    "glibc.malloc.hugetlb=1",
 ];
 
 /// All of it; nothing of the server's own environment reaches a job.

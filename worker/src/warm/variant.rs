@@ -13,7 +13,7 @@ pub enum Variant {
 
 impl Variant {
     /// The variant that a command line needs; `None` when it never comes to compiling C.
-    pub(super) fn needed_by(arguments: &[Vec<u8>]) -> Option<Self> {
+    pub(crate) fn needed_by(arguments: &[Vec<u8>]) -> Option<Self> {
         let command = options::parse(arguments).ok()?;
         command.reaches_pass_4().then(|| Self::of(&command))
     }

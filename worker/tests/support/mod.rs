@@ -210,7 +210,11 @@ impl Worker {
 
     pub(crate) fn done(&mut self) -> (JobId, Report) {
         match self.hear() {
-            FromWorker::Done { id, report } => (id, *report),
+            FromWorker::Done {
+                id,
+                report,
+                keeps_slot: false,
+            } => (id, *report),
             other => panic!("no job is done, but {other:?}"),
         }
     }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use stap_driver::recipe::COMMON;
 use stap_policy::{Policy, builtin};
 
-use super::super::about::ABOUT;
+use super::super::about::{ABOUT, State};
 use super::*;
 
 struct Place {
