@@ -108,7 +108,7 @@ struct Session {
     jobs: JoinSet<(JobId, Slot, job::Ended)>,
     questions: JoinSet<FromWorker>,
     /// At most one piece of work for all.
-    warming: JoinSet<(Slot, Warming)>,
+    warming: JoinSet<(Slot, Result<Warming, Fault>)>,
     /// At most one at a time, in the slot of a job that is done.
     recordings: JoinSet<(JobId, Slot, Result<(), Fault>)>,
     /// Ends both.
@@ -173,9 +173,9 @@ impl Session {
                     let warmth = &station.warmth;
                     warmth.advance(&station, served, variant, slot, &stop).await
                 }
-                None => Warming::Cold {
+                None => Ok(Warming::Cold {
                     reason: format!("no target {target}"),
-                },
+                }),
             };
             (slot, warming)
         });
@@ -184,12 +184,25 @@ impl Session {
 
     async fn warmed(
         &mut self,
-        warmed: Result<(Slot, Warming), JoinError>,
+        warmed: Result<(Slot, Result<Warming, Fault>), JoinError>,
     ) -> Result<(), SessionError> {
         let panicked = |_| SessionError::Unexpected("a target that cannot be warmed");
         let (slot, warming) = warmed.map_err(panicked)?;
-        self.slots.give_back(slot);
+        self.free(slot, warming.is_ok())?;
+        let warming = warming.unwrap_or_else(|fault| Warming::Cold {
+            reason: job::sentence(&fault),
+        });
         Ok(self.link.send(&FromWorker::Warmed(warming)).await?)
+    }
+
+    /// Gives a slot back, or never again if something may be left in it.
+    fn free(&mut self, slot: Slot, is_gone: bool) -> Result<(), SessionError> {
+        if is_gone {
+            self.slots.give_back(slot);
+        } else if self.slots.lose(slot) == 0 {
+            return Err(SessionError::NoSlots);
+        }
+        Ok(())
     }
 
     fn identify(&mut self, number: u64, target: TargetName) {
@@ -253,14 +266,13 @@ impl Session {
                 let due = ended.due.filter(|_| may_record);
                 let keeps_slot = due.is_some();
                 self.tell(id, ended.report, keeps_slot).await?;
-                if let Some(due) = due {
-                    self.record(id, slot, due);
-                } else if ended.is_gone {
-                    self.slots.give_back(slot);
-                } else if self.slots.lose(slot) == 0 {
-                    return Err(SessionError::NoSlots);
+                match due {
+                    Some(due) => {
+                        self.record(id, slot, due);
+                        Ok(())
+                    }
+                    None => self.free(slot, ended.is_gone),
                 }
-                Ok(())
             }
             // A job that panicked left its slot in an unknown state. Ending the worker ends all of
             // them, and the coordinator starts over.
@@ -286,11 +298,7 @@ impl Session {
     ) -> Result<(), SessionError> {
         let panicked = |_| SessionError::Unexpected("a target that cannot be recorded");
         let (id, slot, recorded) = recorded.map_err(panicked)?;
-        if recorded.is_ok() {
-            self.slots.give_back(slot);
-        } else if self.slots.lose(slot) == 0 {
-            return Err(SessionError::NoSlots);
-        }
+        self.free(slot, recorded.is_ok())?;
         Ok(self.link.send(&FromWorker::Released { id }).await?)
     }
 

@@ -96,6 +96,10 @@ impl Warmth {
     }
 
     /// Does the next piece of all that makes the jobs of a target cheaper.
+    ///
+    /// # Errors
+    ///
+    /// When something may be left in the slot.
     pub async fn advance(
         &self,
         station: &Station,
@@ -103,8 +107,8 @@ impl Warmth {
         variant: Variant,
         slot: Slot,
         cancelled: &CancellationToken,
-    ) -> Warming {
-        let cold = |reason: String| Warming::Cold { reason };
+    ) -> Result<Warming, Fault> {
+        let cold = |reason: String| Ok(Warming::Cold { reason });
         if !served.can_be_warmed {
             return cold("its stap is a replacement, of which nothing is known".to_owned());
         }
@@ -112,19 +116,17 @@ impl Warmth {
         match seed.await {
             Ok(Seed { is_due: true, .. }) => {
                 let record = self.record(station, served, variant, slot, cancelled);
-                if let Err(fault) = record.await {
-                    return cold(sentence(&fault));
-                }
+                record.await?;
             }
             Ok(_) => {}
             Err(reason) => return cold(reason),
         }
-        if let Some(reason) = self.obstacle(station, served, variant).await {
-            return cold(format!("pass 4 runs make as usual: {reason}"));
-        }
         match self.step(station, served, variant, slot, cancelled).await {
-            Step::More { done, all, .. } => Warming::Underway { done, all },
-            Step::Complete => Warming::Warm,
+            Step::More { done, all, .. } => Ok(Warming::Underway { done, all }),
+            Step::Complete => match self.obstacle(station, served, variant).await {
+                Some(reason) => cold(format!("pass 4 runs make as usual: {reason}")),
+                None => Ok(Warming::Warm),
+            },
             Step::GivenUp(reason) => cold(reason),
             Step::Cancelled => cold("it was stopped".to_owned()),
         }
@@ -226,6 +228,12 @@ impl Warmth {
     ) -> Option<String> {
         if station.keeps_from_replaying(served).is_some() {
             return None;
+        }
+        if self.kits.lacks_room() {
+            return Some(
+                "compile.kept of the policy has no room for the recordings of all targets"
+                    .to_owned(),
+            );
         }
         let ways = self.pass_4(None, station, served).await;
         let own = ways.into_iter().find(|way| way.flags == variant.name())?;

@@ -22,8 +22,8 @@ impl Appetite {
         }
     }
 
-    /// Whether one more job has its memory even if those that run take all of theirs only now. Where none runs, one
-    /// always may: its own limit bounds it.
+    /// Whether one more job has its memory even if those that run take all of theirs only now. Where none runs, and
+    /// nothing is recorded, one always may: its own limit bounds it.
     pub(super) fn has_room(&mut self, running: usize) -> bool {
         let jobs = running as u64;
         let needed = self.bytes.saturating_mul(jobs + 1);

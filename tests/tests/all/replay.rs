@@ -195,7 +195,7 @@ fn a_header_that_changes_is_in_the_next_module() {
         let has = |module: &[u8]| module.windows(MARK.len()).any(|part| part == MARK);
         assert!(!has(&before) && has(&after));
         assert_eq!(notes(&server).len(), 1, "{}", server.said());
-        server.logs("what jobs see has changed lately");
+        server.logs("recording pass 4 for");
     });
 }
 

@@ -11,6 +11,7 @@
 mod known;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub struct Kits {
     view: Vec<u8>,
     known: StdMutex<BTreeMap<String, Arc<Mutex<Known>>>>,
     shown: StdMutex<Vec<Place>>,
+    lacks_room: AtomicBool,
 }
 
 /// What a job gets for its pass 4.
@@ -71,7 +73,14 @@ impl Kits {
             view,
             known: StdMutex::default(),
             shown: StdMutex::default(),
+            lacks_room: AtomicBool::default(),
         }
+    }
+
+    /// Whether something had to go that jobs of this worker could have used.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        self.lacks_room.load(Ordering::Relaxed)
     }
 
     /// Where the directories of trusted jobs are, too.
@@ -160,25 +169,23 @@ impl Kits {
                     return Offer::Kit(shown);
                 }
             }
-            State::Tried(last) if last.at.elapsed() < PATIENCE => {
-                tracing::info!("pass 4 runs make: what jobs see has changed lately");
-                return Offer::Make;
-            }
             State::Tried(_) | State::Unknown => {}
         }
         // What is shown under this name may be of another identity.
         self.forget(key);
         let about = About::of(learner.stage.served, learner.variant, identity);
-        let Some(kit) = Kit::load(store, key, &about) else {
+        // What is of no use is found out from a small file, and not from all of it.
+        let is_kept = About::load(store, key).as_ref() == Some(&about);
+        let kit = is_kept.then(|| Kit::load(store, key, &about)).flatten();
+        let Some(kit) = kit else {
             known.state = State::Unknown;
             if known.was_recorded_within(PATIENCE) {
-                tracing::info!(
-                    "pass 4 runs make: it was recorded lately, and that is of no use any more"
-                );
+                tracing::info!("pass 4 runs make: what was recorded lately is of no use any more");
                 return Offer::Make;
             }
             return Offer::Due;
         };
+        store.touch(key);
         let (after, offer) = self.tried(store, learner, key, about, Ok(&kit));
         known.state = after;
         offer
@@ -333,6 +340,11 @@ impl Kits {
         Arc::clone(known.entry(key.to_owned()).or_default())
     }
 
+    fn is_known(&self, key: &str) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.contains_key(key)
+    }
+
     /// Removes from the store what nobody can use any more, and what is too much.
     pub fn tidy(&self, store: &Store) {
         for entry in store.entries(PREFIX) {
@@ -360,6 +372,9 @@ impl Kits {
                 return;
             }
             tracing::info!(entry = entry.key, "a recording goes for want of room");
+            if self.is_known(&entry.key) {
+                self.lacks_room.store(true, Ordering::Relaxed);
+            }
             store.remove(&entry.key);
             total -= entry.bytes;
         }

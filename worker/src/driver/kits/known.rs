@@ -1,4 +1,4 @@
-//! What a worker remembers of each kit, so that it looks into the store once, and records seldom.
+//! What a worker remembers of each kit, so that it reads what is kept once, and records seldom.
 
 use std::time::{Duration, Instant};
 
@@ -31,8 +31,6 @@ pub(super) struct Last {
     pub(super) identity: TargetIdentity,
     /// Whether make is to run while they see that.
     pub(super) is_refused: bool,
-    /// When.
-    pub(super) at: Instant,
 }
 
 impl Known {
@@ -51,12 +49,11 @@ impl Known {
 }
 
 impl State {
-    /// After a try that ends now.
+    /// After a try.
     pub(super) fn tried(identity: TargetIdentity, is_refused: bool) -> Self {
         Self::Tried(Last {
             identity,
             is_refused,
-            at: Instant::now(),
         })
     }
 }

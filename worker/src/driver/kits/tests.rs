@@ -99,6 +99,12 @@ fn what_is_kept_has_a_bound() {
     let keys = place.store.entries(PREFIX);
     assert_eq!(keys.len(), 2);
     assert!(keys.iter().any(|entry| entry.key == "pass-4-c"));
+    assert!(!place.kits.lacks_room(), "nobody missed the first");
+    for entry in &keys {
+        drop(place.kits.known(&entry.key));
+    }
+    place.kits.keep(&place.store, "pass-4-d", &about, &kit(8));
+    assert!(place.kits.lacks_room());
 }
 
 #[test]
