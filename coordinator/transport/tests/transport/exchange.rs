@@ -60,6 +60,21 @@ async fn whoever_asked_before_may_resume_his_session_and_nobody_else_does() {
     }
 }
 
+/// The kernel resets a connection that is closed with something unread in it, and that is the ticket.
+#[tokio::test]
+async fn a_client_that_closes_with_its_ticket_unread_has_only_ended_its_stream() {
+    let identity = Identity::new();
+    let server = Server::start(&identity).await;
+    let asking = connector(&identity);
+    let (client, accepted) = tokio::join!(asking.connect(server.address()), server.accept());
+    drop(client.unwrap());
+    let received = accepted.unwrap().read_request(MAX_REQUEST).await;
+    assert!(
+        matches!(received, Err(TransportError::Closed)),
+        "{received:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_session_is_of_no_use_with_another_server() {
     let identity = Identity::new();
