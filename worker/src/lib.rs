@@ -3,9 +3,9 @@
 //! A worker is started by the coordinator and talks to nobody else. From the top down: [`session`]
 //! is its life, [`station`] what it has, [`job`] one compile, [`jail`] one confined program.
 //! [`targets`] knows what can be built for, [`sight`] what jobs see of it, [`layers`] and [`cgroup`] what
-//! holds a job, [`warm`] and [`queries`] what need not be found out twice, [`driver`] how pass 4 is done without make. A
-//! worker that is only asked to look does [`examine`]. It holds no keys and parses nothing that a client sent; what the
-//! client's input can do to compilers is the jail's matter.
+//! holds a job, [`warm`] and [`queries`] what need not be found out twice, [`driver`] how pass 4 is done without make,
+//! [`pace`] how soon one job follows the other. A worker that is only asked to look does [`examine`]. It holds no keys and
+//! parses nothing that a client sent; what the client's input can do to compilers is the jail's matter.
 #![forbid(unsafe_code)]
 
 pub mod cgroup;
@@ -15,6 +15,7 @@ pub mod jail;
 pub mod job;
 pub mod layers;
 pub mod link;
+pub mod pace;
 pub mod queries;
 pub mod session;
 pub mod siblings;

@@ -1,9 +1,9 @@
 //! The command line by which stap starts kbuild, and the environment that it comes with.
 //!
 //! stap runs `env -uNAME... NAME=VALUE... make -C TREE M=DIRECTORY modules ...`. It is replayed only
-//! when what make was given is, word for word, what was recorded. Two things may differ: the number of
-//! jobs, because it counts the processors, and the language of the messages, because it is the
-//! client's.
+//! when what make was given is, word for word, what was recorded. Three things may differ: the number of
+//! jobs, because it counts the processors, the language of the messages, because it is the client's, and how
+//! programs get their memory, because that is the worker's choice from job to job and nothing that they build shows it.
 
 use std::ffi::OsString;
 
@@ -63,12 +63,13 @@ impl Invocation {
         &self.words
     }
 
-    /// The environment without what says the language, sorted.
+    /// The environment without what says the language and how memory is had, sorted.
     #[must_use]
     pub fn settings(&self) -> Vec<String> {
-        let is_language = |word: &str| word.starts_with("LANG") || word.starts_with("LC_");
+        const FREE: [&str; 3] = ["LANG", "LC_", "GLIBC_TUNABLES="];
+        let is_free = |word: &str| FREE.iter().any(|free| word.starts_with(free));
         let words = self.environment.iter();
-        let mut settings: Vec<_> = words.filter(|word| !is_language(word)).cloned().collect();
+        let mut settings: Vec<_> = words.filter(|word| !is_free(word)).cloned().collect();
         settings.sort();
         settings
     }
@@ -143,10 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_jobs_and_the_language_are_no_part_of_what_was_asked() {
+    fn jobs_language_and_memory_are_no_part_of_what_was_asked() {
         let line = "make -C /b M=/w modules";
         let three = invocation("PATH=/bin LANG=C", &format!("{line} -j3")).unwrap();
-        let nine = invocation("LC_ALL=fr PATH=/bin", &format!("{line} -j9")).unwrap();
+        let other = "LC_ALL=fr GLIBC_TUNABLES=a=1 PATH=/bin";
+        let nine = invocation(other, &format!("{line} -j9")).unwrap();
         assert_eq!(three.words(), nine.words());
         assert_eq!(three.settings(), nine.settings());
         assert_eq!((three.jobs(), nine.jobs()), (3, 9));

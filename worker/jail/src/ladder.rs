@@ -11,6 +11,7 @@ mod enter;
 mod execute;
 mod expendable;
 mod hide;
+mod huge_pages;
 mod identity;
 mod landlock;
 mod namespaces;

@@ -75,6 +75,9 @@ impl Stage<'_> {
             errand.view.binds.push(bind.map_err(irregular)?);
             errand.links = linked(queries)?;
         }
+        if self.station.pace.is_quick() {
+            use_huge_pages(&mut errand.command.environment);
+        }
         Ok(Errand {
             limits: Some(limits),
             ..errand
@@ -317,6 +320,17 @@ const MEMORY: [&str; 2] = [
     "glibc.malloc.top_pad=67108864",
     "glibc.malloc.trim_threshold=268435456",
 ];
+/// The same with huge pages, where the host has them.
+const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
+const TUNABLES: &str = "GLIBC_TUNABLES";
+
+/// Has the heaps of a job in huge pages, which is cheaper only while the kernel has free ones at hand.
+fn use_huge_pages(environment: &mut [(String, String)]) {
+    let tunables = environment.iter_mut().find(|(name, _)| name == TUNABLES);
+    if let Some((_, tunables)) = tunables {
+        *tunables = format!("{tunables}:{HUGE_PAGES}");
+    }
+}
 
 /// All of it; nothing of the server's own environment reaches a job.
 fn environment(room: &Room, locale: Vec<(String, String)>) -> Vec<(String, String)> {
@@ -326,7 +340,7 @@ fn environment(room: &Room, locale: Vec<(String, String)>) -> Vec<(String, Strin
         ("HOME".to_owned(), path("home")),
         ("TMPDIR".to_owned(), path("tmp")),
         ("SYSTEMTAP_DIR".to_owned(), path("home/.systemtap")),
-        ("GLIBC_TUNABLES".to_owned(), MEMORY.join(":")),
+        (TUNABLES.to_owned(), MEMORY.join(":")),
     ];
     if locale.is_empty() {
         environment.push(("LC_ALL".to_owned(), "C".to_owned()));

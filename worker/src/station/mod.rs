@@ -17,6 +17,7 @@ use self::shown::Replacement;
 use crate::driver::{Kits, Shelf};
 use crate::jail::Jail;
 use crate::layers::{InForce, LayerError};
+use crate::pace::Pace;
 use crate::siblings;
 use crate::sight::{self, Sights};
 use crate::slots::Slot;
@@ -36,6 +37,8 @@ pub struct Station {
     pub warmth: Warmth,
     /// What they see.
     pub sights: Sights,
+    /// How soon one job follows the other.
+    pub pace: Pace,
     /// Whether pass 4 is replayed where that is proven.
     pub replays: bool,
     /// The policy's class.
@@ -143,6 +146,7 @@ impl Station {
             catalogue: Catalogue::default(),
             warmth: Warmth::new(store, view.clone(), kits),
             sights: Sights::default(),
+            pace: Pace::default(),
             replays: policy.compile().pass_4 == Pass4::Replay,
             class: policy.class().to_owned(),
             binds,

@@ -9,7 +9,7 @@ use landlock::{
     RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
 };
 
-use super::{Climb, Fault, devices, root};
+use super::{Climb, Fault, devices, huge_pages, root};
 use crate::layer::Layer;
 use crate::plan::{Access, JailPlan, Place, VISIBLE, VISIBLE_ETC};
 use crate::probe::LANDLOCK_ABI;
@@ -85,7 +85,11 @@ fn grants(plan: &JailPlan) -> Vec<Grant> {
     if matches!(plan.workspace.place, Place::Tmpfs { .. }) {
         // The kernel sees the mounted `tmp` as a place of its own.
         grants.push(grant(Path::new("/tmp"), WORKSPACE));
-        for file in ["/etc/passwd", "/etc/group"] {
+        let facts = huge_pages::paths().map(|path| format!("/{path}"));
+        for file in ["/etc/passwd", "/etc/group"]
+            .into_iter()
+            .chain(facts.iter().map(String::as_str))
+        {
             grants.push(grant(Path::new(file), read_only(Access::Read)));
         }
     }

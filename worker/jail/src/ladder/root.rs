@@ -5,11 +5,11 @@ use std::path::Path;
 use rustix::fs::FileType;
 use rustix::mount::MountAttrFlags;
 
-use super::{Climb, Doing, Fault};
+use super::{Climb, Doing, Fault, huge_pages};
 use crate::mounts::{Mount, NewRoot, kind_on_host};
 use crate::plan::{Access, Bind, VISIBLE, VISIBLE_ETC};
 
-/// Bounds of the root itself, which holds directories, mount points and two small files.
+/// Bounds of the root itself, which holds directories, mount points and a few small files.
 const ROOT_OPTIONS: [(&str, &str); 3] = [("size", "1m"), ("nr_inodes", "1024"), ("mode", "0755")];
 
 pub(super) fn build(climb: &mut Climb) -> Result<(), Fault> {
@@ -25,6 +25,7 @@ pub(super) fn build(climb: &mut Climb) -> Result<(), Fault> {
         )?;
     }
     write_accounts(&root)?;
+    huge_pages::tell(&root)?;
     for bind in &climb.plan.view.binds {
         show_bind(&root, bind)?;
     }
