@@ -233,11 +233,20 @@ pub fn wait_for_recording(server: &Server, flags: &str) {
 /// When it fails.
 #[must_use]
 pub fn list_targets(user: User) -> String {
+    list_targets_from(user, &warm_directory("served", user))
+}
+
+/// What it says where servers of [`serve_from`] keep it.
+///
+/// # Panics
+/// When it fails.
+#[must_use]
+pub fn list_targets_from(user: User, cache: &Path) -> String {
     let root = format!("--root={TARGET_ROOT}");
     let list = user
         .command("stap-serverd")
         .without_env("SYSTEMTAP_STAP")
-        .env("XDG_CACHE_HOME", warm_directory("served", user))
+        .env("XDG_CACHE_HOME", cache)
         .args(["--list-targets", "--policy=personal", &root]);
     list.deadline(WARM_UP).run().exits(0).out()
 }

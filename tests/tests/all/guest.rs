@@ -13,7 +13,8 @@ use stap_tests::system::System;
 use stap_tests::trial;
 use stap_tests::world::{GUEST, PATH, TARGET_ROOT};
 
-const COUNTING: &str = "global n probe timer.ms(50) { if (++n == 3) exit() } probe end { printf(\"counted %d\\n\", n) }";
+const COUNTING: &str = "global s probe timer.ms(50) { s <<< 2; if (@count(s) == 3) exit() } \
+     probe end { printf(\"counted %d\\n\", @sum(s)) }";
 
 #[test]
 fn s48_two_modules_run_on_their_kernel() {
@@ -26,7 +27,7 @@ fn s48_two_modules_run_on_their_kernel() {
         let release = root::bootable(Path::new(TARGET_ROOT));
         for (name, script, printed) in [
             ("hello", HELLO, "Hello World!\n"),
-            ("counting", COUNTING, "counted 3\n"),
+            ("counting", COUNTING, "counted 6\n"),
         ] {
             let compile = [&at, "-p4", "-m", name, "-r", &release, "-e", script];
             let client = lab.alice().command("stap-client").args(compile);
@@ -39,6 +40,8 @@ fn s48_two_modules_run_on_their_kernel() {
                 .env("PATH", PATH);
             guest.deadline(lab::SLOW).run().exits(0).prints(printed);
         }
+        let said = server.said();
+        assert_eq!(said.matches("pass 4: replayed").count(), 2, "{said}");
     });
 }
 

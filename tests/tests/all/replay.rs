@@ -8,6 +8,9 @@ use stap_tests::lab::{self, Lab};
 use stap_tests::requirement;
 use stap_tests::root::{self, Bare};
 use stap_tests::server::Server;
+use stap_tests::world::{PATH, TARGET_ROOT};
+
+use crate::tracepoints::{with_few_tracepoints, with_few_types};
 
 /// How stap is called.
 struct Case {
@@ -79,10 +82,26 @@ fn every_kind_of_script_gives_the_module_that_kbuild_makes() {
     if !requirement::has_target_root() {
         return;
     }
-    let root = requirement::target_root().unwrap();
-    let trial = Invocation::new(env!("CARGO_BIN_EXE_replay-trial"));
-    // It starts jails itself, with what is beside it.
-    trial.arg(root).deadline(lab::SLOW).run().exits(0);
+    lab::inside(|lab| {
+        // Each script that has to do with tracepoints finds out about all of them.
+        with_few_tracepoints(lab);
+        with_few_types();
+        let trial = Invocation::new(env!("CARGO_BIN_EXE_replay-trial"));
+        // It starts jails itself, with what is beside it.
+        let trial = trial.arg(TARGET_ROOT).env("PATH", PATH);
+        let finished = trial.deadline(lab::SLOW).run();
+        finished.exits(0);
+        let said = finished.out();
+        for kind in [
+            "plain tracepoint",
+            "plain tracepoints",
+            "plain syscall",
+            "guru embedded",
+        ] {
+            let line = format!("{kind}: Same, with a precompiled header Same");
+            assert!(said.lines().any(|said| said == line), "{line}: {said}");
+        }
+    });
 }
 
 #[test]
@@ -130,11 +149,15 @@ fn nobody_has_to_wait_for_his_answer_until_pass_4_is_recorded() {
         let first = server.said();
         assert!(!first.contains("is replayed without make"), "{first}");
         said("probe begin { println(2) exit() }");
-        assert_eq!(notes(&server), [RECORDED.unwrap()], "{}", server.said());
+        assert_eq!(ways(&server), [RECORDED.unwrap()], "{}", server.said());
         let said = server.said();
         let place = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
         assert!(place("recording pass 4 for") < place("is replayed without make"));
-        assert!(place("is replayed without make") < place("pass 4: replayed"));
+        assert!(place("is replayed without make") < place("pass 4: replayed, "));
+        assert!(
+            said.contains(" ms of processor time for the compiler"),
+            "{said}"
+        );
         assert!(said.matches("recording pass 4 for").count() == 1, "{said}");
     });
 }
@@ -174,6 +197,45 @@ fn a_recording_is_made_for_those_who_compile_and_ends_with_the_server() {
     });
 }
 
+/// A kernel's tree whose modules differ each time: nothing that is recorded there can be shown to give what kbuild gives.
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
+fn what_is_not_what_kbuild_makes_is_never_used_and_the_log_and_the_list_say_so() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        root::make_writable(lab);
+        let alice = lab.alice();
+        let cache = alice.home().join("cache");
+        // What Debian's `modpost` starts.
+        let describe = root::header("scripts/mod/modpost.real-lsb-64");
+        let real = describe.with_file_name("modpost.real-lsb-64.real");
+        fs::rename(&describe, &real).unwrap();
+        fs::write(&describe, UNSTEADY).unwrap();
+        fs::set_permissions(&describe, fs::metadata(&real).unwrap().permissions()).unwrap();
+        let server = root::serve_one_from(alice, &cache);
+        drop(module(lab, &server, "probe begin { println(1) exit() }"));
+        let line = server.logs("runs make as usual: ");
+        assert!(line.contains(" (plain) "), "{line}");
+        drop(module(lab, &server, "probe begin { println(2) exit() }"));
+        assert_eq!(notes(&server), Vec::<String>::new(), "{}", server.said());
+        server.stop();
+        let listed = root::list_targets_from(alice, &cache);
+        let reason = line.split_once("as usual: ").unwrap().1;
+        let told = format!("by make ({reason})");
+        assert!(listed.contains(&told), "{told}: {listed}");
+    });
+}
+
+/// A `modpost` that adds a number of its own to each module.
+const UNSTEADY: &str = r#"#!/bin/bash
+"$0".real "$@" || exit
+for made in *.mod.c; do
+    [ ! -e "$made" ] || echo "MODULE_INFO(number, \"$RANDOM$RANDOM$RANDOM\");" >> "$made"
+done
+"#;
+
 #[test]
 #[ignore = "it takes minutes: tests/run --full"]
 fn a_header_that_changes_is_in_the_next_module() {
@@ -184,7 +246,7 @@ fn a_header_that_changes_is_in_the_next_module() {
         root::make_writable(lab);
         let server = root::serve(lab.alice());
         let before = module(lab, &server, "probe begin { println(1) exit() }");
-        assert_eq!(notes(&server), [RECORDED.unwrap()]);
+        assert_eq!(ways(&server), [RECORDED.unwrap()]);
         // It is in the precompiled header, which no compiler compares with its sources.
         let header = root::header("include/linux/module.h");
         let text = fs::read_to_string(&header).unwrap();
@@ -244,6 +306,13 @@ fn difference(lab: &Lab, server: &Server, bare: &Bare, case: &Case) -> Result<()
         return Ok(());
     }
     Err(format!("{}: the log says {notes:?}", case.name))
+}
+
+/// The same without the time that it took.
+fn ways(server: &Server) -> Vec<String> {
+    let notes = notes(server).into_iter();
+    let ways = notes.map(|note| note.split(',').next().unwrap_or_default().to_owned());
+    ways.collect()
 }
 
 /// What the log says of each job's pass 4.

@@ -21,6 +21,7 @@ pub mod recipe;
 pub mod record;
 pub mod replay;
 pub mod shim;
+pub mod spent;
 pub mod symbols;
 pub mod template;
 pub mod words;

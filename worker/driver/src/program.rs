@@ -8,6 +8,7 @@ mod precompiled;
 mod recipe;
 mod replay;
 mod shim;
+mod spent;
 mod symbols;
 mod template;
 

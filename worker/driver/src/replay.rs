@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::makefile::{Module, SYMBOLS};
 use crate::precompiled::{self, HEADER, PRECOMPILED};
 use crate::recipe::{Build, COMMON, DIRECTORY, Step};
+use crate::spent::spent;
 use crate::symbols;
 use crate::template::Template;
 
@@ -32,28 +34,40 @@ pub struct Replay<'a> {
     pub environment: &'a [(OsString, OsString)],
 }
 
+/// What came of a replay.
+#[derive(Debug)]
+pub struct Built {
+    /// What the programs said.
+    pub said: Vec<u8>,
+    /// Processor time of compiling the objects, where it is known; all that the script itself is to blame for.
+    pub compiling: Option<Duration>,
+}
+
 /// Why a replay came to nothing, in one line.
 pub type Reason = String;
 
 impl Replay<'_> {
-    /// Builds the module and returns what the programs said.
+    /// Builds the module.
     ///
     /// # Errors
     ///
     /// When a program failed, or could not be started. What it said is then of no interest: kbuild
     /// will have it said again.
-    pub fn run(&self) -> Result<Vec<u8>, Reason> {
+    pub fn run(&self) -> Result<Built, Reason> {
         let before = std::env::current_dir().map_err(|error| error.to_string())?;
         // Once for all programs: to change it for each, the library would need a socket, and a jail
         // has none.
         std::env::set_current_dir(&self.build.directory).map_err(|error| error.to_string())?;
-        let said = self.steps();
+        let built = self.steps();
         std::env::set_current_dir(before).map_err(|error| error.to_string())?;
-        said
+        built
     }
 
-    fn steps(&self) -> Result<Vec<u8>, Reason> {
+    fn steps(&self) -> Result<Built, Reason> {
+        let before = spent();
         let mut said = self.compile()?;
+        let after = spent();
+        let compiling = before.and_then(|before| after?.checked_sub(before));
         self.write("modules.order", |line| {
             line(&self.fill(&self.build.order, ""));
         })?;
@@ -71,7 +85,7 @@ impl Replay<'_> {
         said.extend(self.description()?);
         said.extend(self.describe()?);
         said.extend(self.commands(Step::Finish, "")?);
-        Ok(said)
+        Ok(Built { said, compiling })
     }
 
     /// Compiles one object.

@@ -14,7 +14,7 @@ use crate::invocation::Invocation;
 use crate::makefile::Makefile;
 pub use crate::recipe::DIRECTORY;
 use crate::recipe::Recipe;
-use crate::replay::{Reason, Replay};
+use crate::replay::{Built, Reason, Replay};
 
 /// Its own name there.
 pub const NAME: &str = "stap-kbuild";
@@ -26,8 +26,10 @@ pub const MAKEFILE: &str = "Makefile";
 pub const ANSWER: &str = "replayed";
 /// Where a note is left on how a build went, below the workspace.
 pub const NOTE: &str = "response/pass-4";
-/// What a note says of a build that was replayed.
+/// How a note begins on a build that was replayed.
 pub const REPLAYED: &str = "replayed";
+/// What comes behind the milliseconds in it.
+pub const COMPILING: &str = " of processor time for the compiler";
 /// Where a trusted job without a recipe leaves how make was started; [`Invocation::read`] reads it.
 pub const ASKED: &str = "response/asked";
 /// Beside the program, in a trusted job that is only to show what stap asks of kbuild: nothing is built.
@@ -39,10 +41,13 @@ pub const ASKED_HERE: &str = "asked";
 #[must_use]
 pub fn main() -> ExitCode {
     match attempt() {
-        Some(Ok(said)) => {
-            note(REPLAYED);
+        Some(Ok(built)) => {
+            note(&match built.compiling {
+                Some(compiling) => format!("{REPLAYED}, {} ms{COMPILING}", compiling.as_millis()),
+                None => REPLAYED.to_owned(),
+            });
             // Without an answer make builds it again.
-            let _told = io::stderr().write_all(&said);
+            let _told = io::stderr().write_all(&built.said);
             let _told = io::stdout().write_all(ANSWER.as_bytes());
         }
         Some(Err(reason)) => note(&reason),
@@ -52,14 +57,17 @@ pub fn main() -> ExitCode {
 }
 
 /// `None` when this is nothing for us.
-fn attempt() -> Option<Result<Vec<u8>, Reason>> {
+fn attempt() -> Option<Result<Built, Reason>> {
     let told = told(parent_id()).ok()?;
     let invocation = Invocation::read(&told)?;
     let directory = invocation.directory()?;
     let place = Path::new(directory);
     if std::fs::symlink_metadata(Path::new(DIRECTORY).join(DEFERRED)).is_ok() {
         let _written = std::fs::write(place.join(ASKED_HERE), told);
-        return Some(Ok(Vec::new()));
+        return Some(Ok(Built {
+            said: Vec::new(),
+            compiling: None,
+        }));
     }
     let Ok(recipe) = read(&Path::new(DIRECTORY).join(RECIPE)) else {
         let _written = std::fs::write(Path::new(WORKSPACE).join(ASKED), told);

@@ -75,6 +75,10 @@ pub(crate) const KINDS: &[Kind] = &[
     ),
     (TAPSET, "probe begin { println(bench_tapset(@)) exit() }"),
     (
+        "mark in a library",
+        "probe process(\"/usr/lib/*/libc.so.6\").mark(\"memory_heap_new\") { println(pid(), $arg2, @) }",
+    ),
+    (
         "tracepoint",
         "global n probe kernel.trace(\"sched_switch\") { n <<< @ } probe end { println(@count(n)) }",
     ),

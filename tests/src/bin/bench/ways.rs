@@ -126,14 +126,20 @@ impl<'a> Yard<'a> {
         self.ask_for(way, server, &[self.site.release().to_owned()], script)
     }
 
-    /// The same, asking a stock server again when it fails. Returns how often that was: among clients at once, one may get
-    /// an empty reply.
-    pub(crate) fn insist(&self, way: Way, server: Option<&Server>, script: &Script) -> usize {
+    /// The same with more options, asking a stock server again when it fails. Returns how often that was, and what was said
+    /// on stderr in the end: among clients at once, one may get an empty reply.
+    pub(crate) fn insist(
+        &self,
+        way: Way,
+        server: Option<&Server>,
+        script: &Script,
+        options: &[&str],
+    ) -> (usize, String) {
         let release = [self.site.release().to_owned()];
         for failures in 0..PATIENCE {
-            let (_, finished) = self.attempt(way, server, &release, script, &[]);
+            let (_, finished) = self.attempt(way, server, &release, script, options);
             if finished.code() == Some(0) {
-                return failures;
+                return (failures, finished.err());
             }
             assert_eq!(way, Way::Stock, "{finished}");
         }

@@ -51,6 +51,27 @@ pub(crate) const PLAIN: &[Script] = &[
         "backtrace",
         "probe timer.profile { print_backtrace() print_ubacktrace() exit() }",
     ),
+    (
+        "dates",
+        "probe timer.s(1) { println(ctime(gettimeofday_s()), tz_ctime(0)) exit() }",
+    ),
+    (
+        "mark",
+        "probe process(\"/usr/lib/*/libc.so.6\").mark(\"memory_heap_new\") { println(pid(), $arg2) }",
+    ),
+    // One with an object of its own for the header of its tracepoint, and one with two.
+    (
+        "tracepoint",
+        "probe kernel.trace(\"sched_switch\") { println(pid(), $next->pid) exit() }",
+    ),
+    (
+        "tracepoints",
+        "probe kernel.trace(\"sched_process_fork\"), kernel.trace(\"sys_enter\") { println(pid()) exit() }",
+    ),
+    (
+        "syscall",
+        "probe syscall.openat, syscall.close { println(name, argstr) }",
+    ),
 ];
 
 /// With it.
