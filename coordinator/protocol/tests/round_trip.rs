@@ -236,6 +236,25 @@ proptest! {
     }
 }
 
+/// Deflating a module costs more than all else that a kept result does, and would save nothing on a local network.
+#[test]
+fn what_was_said_is_deflated_and_a_module_is_not() {
+    let zeros = vec![0; 100_000];
+    let size = |parts| Reply::new(parts).unwrap().encode().len();
+    let said = size(reply::Parts {
+        stderr: zeros.clone(),
+        ..reply::Parts::default()
+    });
+    assert!(said < zeros.len() / 10, "{said} bytes for what was said");
+    let name = "x.ko".try_into().unwrap();
+    let content = zeros.clone();
+    let module = size(reply::Parts {
+        files: vec![OutputFile { name, content }],
+        ..reply::Parts::default()
+    });
+    assert!(module > zeros.len(), "{module} bytes for a module");
+}
+
 #[test]
 fn a_refusal_is_a_complete_reply() {
     let refusal = Reply::refusal("the server is busy");

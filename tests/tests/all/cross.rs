@@ -38,6 +38,10 @@ fn compile(alice: User) {
         "{found}"
     );
 
+    let serving = server.logs(&format!("serving {release} "));
+    let way = "pass 4 by make (it is for another machine)";
+    assert!(serving.contains(way), "{serving}");
+
     let module = asked_from_here(alice, &server, release);
     assert_fits(&module, release);
     let module = asked_from_there(&server, release);

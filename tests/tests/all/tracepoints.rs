@@ -171,6 +171,10 @@ fn a_warm_up_that_is_cut_short_goes_on_where_it_was_and_nothing_half_done_is_bel
         let resumed = warm(alice, &cache).run();
         resumed.exits(0).never_says(": 0 of ");
         let release = &root::releases()[0];
+        let said = resumed.err();
+        let mut told = said.lines().filter(|line| line.starts_with(release));
+        let has_advanced = told.any(|line| line.contains(" of "));
+        assert!(has_advanced, "nothing says how far it is: {resumed}");
         assert!(
             resumed.out().starts_with(release) && resumed.out().ends_with("\twarm\n"),
             "{resumed}"

@@ -42,17 +42,23 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
 
 fn cold(bench: &mut Bench<'_>, way: Way) -> Cost {
     let script = kinds::script(HELLO, bench.constants.next());
+    let fresh = unknowing(bench, way);
+    let server = fresh.as_ref().or_else(|| bench.yard.server(way));
+    let cost = bench.yard.compile_at(way, server, &script);
+    if let Some(fresh) = fresh {
+        fresh.stop();
+    }
+    cost
+}
+
+/// Has a way forget the kernel, or starts a server that has not compiled for it.
+pub(crate) fn unknowing(bench: &Bench<'_>, way: Way) -> Option<Server> {
     match way {
         Way::Bare => forget(bench.yard.client()),
         Way::Stock => forget(bench.yard.lab.bob()),
-        Way::Ours | Way::Mixed | Way::Made => {
-            let fresh = started(bench);
-            let cost = bench.yard.compile_at(way, Some(&fresh), &script);
-            fresh.stop();
-            return cost;
-        }
+        Way::Ours | Way::Mixed | Way::Made => return Some(started(bench)),
     }
-    bench.yard.compile(way, &script)
+    None
 }
 
 /// A server that has not compiled anything yet, whose kernel an earlier one has warmed.

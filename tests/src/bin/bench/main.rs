@@ -6,8 +6,8 @@
 //!                          targets wants STAP_TEST_OTHER_ROOT, too
 //! ```
 //!
-//! Each part is a module: [`cold`], [`misses`], [`repeats`], [`crowd`], [`targets`], [`latency`], [`fixed`]. They compile in the ways
-//! of [`ways`]; [`account`] reads what the kernel counted, [`memory`] how much a server holds, [`goals`] sums up
+//! Each part is a module: [`cold`], [`misses`], [`repeats`], [`crowd`], [`peaks`] (called `memory`), [`targets`], [`latency`],
+//! [`fixed`]. They compile in the ways of [`ways`]; [`account`] reads what the kernel counted, [`memory`] how much a server holds, [`goals`] sums up
 //! and [`table`] prints.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the measurements are the result")]
@@ -23,6 +23,7 @@ mod machine;
 mod memory;
 mod misses;
 mod passes;
+mod peaks;
 mod repeats;
 mod table;
 mod targets;
@@ -38,11 +39,12 @@ use crate::goals::Goals;
 use crate::ways::Yard;
 
 /// Everything that can be measured, in order.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("cold", cold::measure),
     ("misses", misses::measure),
     ("repeats", repeats::measure),
     ("crowd", crowd::measure),
+    ("memory", peaks::measure),
     ("targets", targets::measure),
     ("latency", latency::measure),
     ("fixed", fixed::measure),
