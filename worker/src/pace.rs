@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 pub struct Pace(Mutex<Option<Instant>>);
 
 impl Pace {
-    /// A job has ended.
-    pub fn job_ended(&self) {
-        *self.last() = Some(Instant::now());
+    /// A job has ended that used so much of the processors.
+    pub fn job_ended(&self, used: Duration) {
+        // Less has hardly touched any memory that another could have.
+        if used >= SOME {
+            *self.last() = Some(Instant::now());
+        }
     }
 
     /// Whether a job that starts now follows another.
@@ -32,6 +35,8 @@ impl Pace {
     }
 }
 
+/// stap alone takes more, once it has read its tapset.
+const SOME: Duration = Duration::from_millis(100);
 /// Linux reports free memory to a hypervisor two seconds after it was freed, and a job takes some of them to ask for its own.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -43,7 +48,9 @@ mod tests {
     fn a_job_follows_another_for_a_second() {
         let pace = Pace::default();
         assert!(!pace.is_quick());
-        pace.job_ended();
+        pace.job_ended(SOME / 2);
+        assert!(!pace.is_quick(), "nothing to speak of was used");
+        pace.job_ended(SOME);
         let last = pace.last().unwrap();
         assert!(pace.is_quick_at(last));
         assert!(pace.is_quick_at(last + SOON / 2));

@@ -155,7 +155,7 @@ fn nobody_has_to_wait_for_his_answer_until_pass_4_is_recorded() {
         assert!(place("recording pass 4 for") < place("is replayed without make"));
         assert!(place("is replayed without make") < place("pass 4: replayed, "));
         assert!(
-            said.contains(" ms of processor time for the compiler"),
+            said.contains(" ms of processor time for compiling"),
             "{said}"
         );
         assert!(said.matches("recording pass 4 for").count() == 1, "{said}");

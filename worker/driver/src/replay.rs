@@ -39,7 +39,7 @@ pub struct Replay<'a> {
 pub struct Built {
     /// What the programs said.
     pub said: Vec<u8>,
-    /// Processor time of compiling the objects, where it is known; all that the script itself is to blame for.
+    /// Processor time of all commands that make the objects of the script, where it is known.
     pub compiling: Option<Duration>,
 }
 

@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::invocation::Invocation;
 use crate::makefile::Makefile;
@@ -28,8 +29,6 @@ pub const ANSWER: &str = "replayed";
 pub const NOTE: &str = "response/pass-4";
 /// How a note begins on a build that was replayed.
 pub const REPLAYED: &str = "replayed";
-/// What comes behind the milliseconds in it.
-pub const COMPILING: &str = " of processor time for the compiler";
 /// Where a trusted job without a recipe leaves how make was started; [`Invocation::read`] reads it.
 pub const ASKED: &str = "response/asked";
 /// Beside the program, in a trusted job that is only to show what stap asks of kbuild: nothing is built.
@@ -42,10 +41,7 @@ pub const ASKED_HERE: &str = "asked";
 pub fn main() -> ExitCode {
     match attempt() {
         Some(Ok(built)) => {
-            note(&match built.compiling {
-                Some(compiling) => format!("{REPLAYED}, {} ms{COMPILING}", compiling.as_millis()),
-                None => REPLAYED.to_owned(),
-            });
+            note(&success(built.compiling));
             // Without an answer make builds it again.
             let _told = io::stderr().write_all(&built.said);
             let _told = io::stdout().write_all(ANSWER.as_bytes());
@@ -107,12 +103,45 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// What a note says of a build that was replayed.
+fn success(compiling: Option<Duration>) -> String {
+    match compiling {
+        Some(time) => format!("{REPLAYED}, {}{COMPILING}", time.as_millis()),
+        None => REPLAYED.to_owned(),
+    }
+}
+
+/// The processor time of compiling in a note on a build that was replayed.
+#[must_use]
+pub fn time_in(note: &str) -> Option<Duration> {
+    let time = note.strip_prefix(REPLAYED)?.strip_prefix(", ")?;
+    let milliseconds = time.strip_suffix(COMPILING)?.parse().ok()?;
+    Some(Duration::from_millis(milliseconds))
+}
+
 /// A note that cannot be left is missed by nobody but the log.
 fn note(text: &str) {
     let _written = std::fs::write(Path::new(WORKSPACE).join(NOTE), text);
 }
 
+const COMPILING: &str = " ms of processor time for compiling";
 /// Where jobs see their workspace.
 const WORKSPACE: &str = "/work";
 /// Recipes and Makefiles have some tens of kilobytes.
 const MAX_FILE: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_in_a_note_can_be_read() {
+        let time = Duration::from_millis(930);
+        let said = success(Some(time));
+        assert_eq!(said, "replayed, 930 ms of processor time for compiling");
+        assert_eq!(time_in(&said), Some(time));
+        for other in [success(None), "gcc: exit status: 1".to_owned(), said + "?"] {
+            assert_eq!(time_in(&other), None, "{other}");
+        }
+    }
+}

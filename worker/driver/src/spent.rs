@@ -20,7 +20,7 @@ fn spent_in(stat: &str) -> Option<Duration> {
 const STATE: usize = 3;
 /// User time of programs that were waited for; the next is system time.
 const WAITED: usize = 16;
-/// As the kernel tells it to programs, on all architectures that stap knows.
+/// `USER_HZ` is 100 on every architecture that Debian has stap for.
 const TICK: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

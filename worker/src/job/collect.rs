@@ -170,7 +170,7 @@ pub fn note(workspace: &OwnedFd) -> Option<String> {
     let text = String::from_utf8_lossy(&content);
     Some(
         text.chars()
-            .filter(|character| !character.is_control())
+            .filter(|character| matches!(character, ' '..='~'))
             .collect(),
     )
 }

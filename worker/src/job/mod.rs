@@ -130,7 +130,7 @@ async fn attempted(
     let (arguments, job_is_signed) = (job.arguments.clone(), job.to_be_signed);
     let errand = stage.job(id, job, limits, &seed, &room)?;
     let finished = station.jail.run(errand, room, cancelled).await?;
-    station.pace.job_ended();
+    station.pace.job_ended(finished.usage.cpu);
     if let (Some(_), Some(workspace)) = (driver, &finished.workspace)
         && let Some(how) = note(workspace)
     {

@@ -71,26 +71,29 @@ fn a_job_sees_nothing_of_the_host_or_of_the_one_before() {
 #[test]
 fn the_heap_of_a_jobs_programs_comes_in_large_pieces_and_of_huge_pages_behind_another_job() {
     let modes = "/sys/kernel/mm/transparent_hugepage/enabled";
-    let asks_first = fs::read_to_string(modes).is_ok_and(|modes| modes.contains("[madvise]"));
+    let has_huge_pages = fs::read_to_string(modes).is_ok_and(|modes| modes.contains("[madvise]"));
     as_each_user(|site| {
         let mut worker = site.start(site.configuration(&[]));
-        let mut heap = || {
-            let report = worker.run_shell("grep -A 30 '\\[heap\\]' /proc/self/smaps");
+        let environment = worker.run_shell("env").stdout;
+        let asks = text(&environment).contains("hugetlb");
+        assert!(!asks, "the first job follows none");
+        // On a machine that is busy enough the next job is late, too.
+        until("a job that follows another asks for huge pages", || {
+            // One that uses next to nothing is followed by none.
+            worker.run_shell("i=0; while [ $i -lt 500000 ]; do i=$((i+1)); done");
+            let report =
+                worker.run_shell("grep -A 30 '\\[heap\\]' /proc/self/smaps; echo $GLIBC_TUNABLES");
             let said = text(&report.stdout);
             let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name));
             let size = value("Size:").and_then(|size| size.trim().strip_suffix(" kB"));
             let size: u64 = size.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
             assert!(size >= 64 << 10, "{said}");
             let flags = value("VmFlags:").unwrap_or_else(|| panic!("{said}"));
-            flags.split_whitespace().any(|flag| flag == "hg")
-        };
-        assert!(!heap(), "the first job follows none");
-        if asks_first {
-            // On a machine that is busy enough the next job is late, too.
-            until("a job that follows another has huge pages", heap);
-        } else {
-            assert!(!heap());
-        }
+            let has_them = flags.split_whitespace().any(|flag| flag == "hg");
+            let asks = said.contains("hugetlb=1");
+            assert_eq!(has_them, asks && has_huge_pages, "{said}");
+            asks
+        });
         worker.hang_up();
     });
 }

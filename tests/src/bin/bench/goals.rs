@@ -32,7 +32,7 @@ impl Goals {
         self.take_beside_best(what, against, measured, bound, None);
     }
 
-    /// Takes one, and what nobody could do better who leaves stap and the compiler as they are.
+    /// Takes one, and what it would be if there were nothing to do but what stap and its compiler do.
     pub(crate) fn take_beside_best(
         &mut self,
         what: &'static str,
@@ -62,7 +62,7 @@ impl Goals {
                 Bound::AtLeast(least) => (format!("at least {least:.2}"), measured >= least),
             };
             let verdict = if holds { "holds" } else { "**missed**" };
-            let best = goal.best.map(|best| format!(", {best:.3} at best"));
+            let best = goal.best.map(|best| format!("; {best:.3} at best"));
             let best = best.unwrap_or_default();
             println!("| {what} | {against} | {measured:.3} | {bound} | {verdict}{best} |");
         }

@@ -27,12 +27,14 @@ pub(crate) fn during<T>(server: i32, work: impl FnOnce() -> T) -> (T, Peak) {
     thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             let mut peak = Peak::default();
-            while !done.load(Ordering::Relaxed) {
+            loop {
                 peak.processes = peak.processes.max(held_by(server));
                 peak.files = peak.files.max(files_in_memory().saturating_sub(before));
+                if done.load(Ordering::Relaxed) {
+                    return peak;
+                }
                 thread::park_timeout(BETWEEN);
             }
-            peak
         });
         let result = work();
         done.store(true, Ordering::Relaxed);

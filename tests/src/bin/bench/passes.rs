@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Processor time.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Passes {
-    /// Parsing, elaboration and translation: stap alone.
+    /// Parsing, elaboration and translation, with all that stap starts for them.
     pub(crate) first: Duration,
     /// Compilation: all that stap starts for it.
     pub(crate) fourth: Duration,

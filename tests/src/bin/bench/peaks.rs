@@ -24,10 +24,16 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
     println!("Peaks of the server with all that it starts; medians of {rounds} by turns.\n");
     println!("| | stock pair | ours | ours / stock pair |");
     println!("|---|---|---|---|");
-    let new = KINDS.iter().map(|kind| (kind.0, Case::New(*kind)));
-    let first = [("the first request for a kernel", Case::First)];
-    let repeat = [("a repeat", Case::Repeat)];
-    for (name, case) in first.into_iter().chain(new).chain(repeat) {
+    // The first request last: behind it stock SystemTap knows nothing of tracepoints, either.
+    let new = KINDS
+        .iter()
+        .step_by(3)
+        .map(|kind| (kind.0, Case::New(*kind)));
+    let others = [
+        ("a repeat", Case::Repeat),
+        ("the first request for a kernel", Case::First),
+    ];
+    for (name, case) in new.chain(others) {
         let mut peaks = WAYS.map(|_| Vec::new());
         for round in 0..rounds {
             for turn in 0..WAYS.len() {
@@ -57,11 +63,19 @@ fn peak(bench: &mut Bench<'_>, way: Way, case: Case) -> u64 {
         Case::New(_) | Case::Repeat => None,
     };
     let server = fresh.as_ref().or_else(|| bench.yard.server(way));
+    let mut times = 1;
     if let Case::Repeat = case {
         bench.yard.ask(way, server, &script);
+        // One is over before anybody has looked twice.
+        times = REPEATS;
     }
     let pid = server.expect("it is a pair").pid;
-    let (_, peak) = memory::during(pid, || bench.yard.ask(way, server, &script));
+    let ask = || {
+        for _ in 0..times {
+            bench.yard.ask(way, server, &script);
+        }
+    };
+    let ((), peak) = memory::during(pid, ask);
     if let Some(fresh) = fresh {
         fresh.stop();
     }
@@ -73,4 +87,5 @@ fn median(mut peaks: Vec<u64>) -> u64 {
     peaks[peaks.len() / 2]
 }
 
+const REPEATS: usize = 20;
 const WAYS: [Way; 2] = [Way::Stock, Way::Ours];

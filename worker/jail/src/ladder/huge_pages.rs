@@ -17,12 +17,13 @@ const FILES: [&str; 2] = ["enabled", "hpage_pmd_size"];
 /// More than either is long.
 const LIMIT: u64 = 64;
 
-/// Writes the copies. A host without huge pages has nothing to copy.
+/// Writes the copies, or nothing where the host lacks one or says something unusual: programs then do without.
 pub(super) fn tell(root: &NewRoot) -> Result<(), Fault> {
-    for path in paths() {
-        let Some(said) = read(&Path::new("/").join(&path)) else {
-            return Ok(());
-        };
+    let said: Option<Vec<_>> = paths()
+        .into_iter()
+        .map(|path| Some((read(&Path::new("/").join(&path))?, path)))
+        .collect();
+    for (said, path) in said.unwrap_or_default() {
         root.write(Path::new(&path), &said)?;
     }
     Ok(())
