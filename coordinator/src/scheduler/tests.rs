@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,6 +18,7 @@ struct Stage {
     took: Mutex<Usage>,
     outcome: Mutex<Outcome>,
     events: mpsc::Sender<String>,
+    kept: AtomicUsize,
 }
 
 struct Dropped<'a>(&'a Stage, String, bool);
@@ -60,6 +61,10 @@ impl Executor for Stage {
             is_whole: true,
         }
     }
+
+    fn kept(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
 }
 
 /// One that compiles nothing.
@@ -101,6 +106,7 @@ fn play_with(slots: usize, bounds: Bounds, headroom: Headroom) -> Play {
         took: Mutex::default(),
         outcome: Mutex::new(Outcome::Exited { code: 0 }),
         events: sender,
+        kept: AtomicUsize::new(0),
     });
     let stop = CancellationToken::new();
     let (scheduler, task) = Scheduler::new(
@@ -308,6 +314,19 @@ async fn a_job_beside_others_waits_for_memory_and_the_first_does_not() {
     assert!(!play.has_event());
     free.set(appetite::FIRST * 3);
     assert_eq!(play.event().await, "started 3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_behind_a_job_has_its_memory_too() {
+    let free = Free::default();
+    free.set(appetite::FIRST * 2 - 1);
+    let mut play = play_with(2, bounds(8, 8), free.headroom());
+    play.stage.kept.store(1, Ordering::Relaxed);
+    let _ticket = play.scheduler.submit(peer(1), job("1")).await.unwrap();
+    tokio::time::sleep(LATE).await;
+    assert!(!play.has_event(), "it would be beside what is done there");
+    free.set(appetite::FIRST * 2);
+    assert_eq!(play.event().await, "started 1");
 }
 
 #[tokio::test(start_paused = true)]

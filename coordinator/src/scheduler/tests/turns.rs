@@ -54,6 +54,15 @@ async fn each_that_waits_is_told_its_place_in_the_fair_order_and_when_its_turn_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_what_is_done_behind_a_job_is_told_for_how_long() {
+    let play = play(0, bounds(8, 8));
+    play.stage.kept.store(1, Ordering::Relaxed);
+    let ticket = play.scheduler.submit(peer(1), job("1")).await.unwrap();
+    tokio::time::sleep(SOON * 3 / 2).await;
+    assert_eq!(places(&[ticket]), ["1/1 8s"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_memory_is_short_the_wait_is_that_of_the_slots_that_can_be_used() {
     let free = Free::default();
     let mut bounds = bounds(8, 8);

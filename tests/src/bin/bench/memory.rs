@@ -47,14 +47,6 @@ impl Peak {
     pub(crate) fn total(self) -> u64 {
         self.processes + self.files
     }
-
-    pub(crate) fn max(self, other: Self) -> Self {
-        if self.total() >= other.total() {
-            self
-        } else {
-            other
-        }
-    }
 }
 
 /// Those whose parents are gone have ended or belong to nobody here.
