@@ -313,6 +313,28 @@ mod tests {
             .collect()
     }
 
+    /// It goes into the log, and a job can write it itself.
+    #[test]
+    fn a_note_is_short_and_nothing_in_it_can_mislead_who_reads_the_log() {
+        let noted = |prepare: &dyn Fn(&Path)| {
+            let workspace = tempfile::tempdir().unwrap();
+            let file = workspace.path().join(NOTE);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            prepare(&file);
+            note(&OwnedFd::from(File::open(workspace.path()).unwrap()))
+        };
+        let written = |content: &[u8]| noted(&|file| fs::write(file, content).unwrap());
+        let forged = "replayed\n\x1b[2J\u{202e}no \u{200b}line\u{7f}";
+        let shown = written(forged.as_bytes());
+        assert_eq!(shown.as_deref(), Some("replayed[2Jno line"));
+        assert_eq!(written(b"\xff\xfe").as_deref(), Some(""));
+        let most = usize::try_from(MAX_NOTE).unwrap();
+        assert!(written(&vec![b'a'; most]).is_some());
+        assert_eq!(written(&vec![b'a'; most + 1]), None);
+        assert_eq!(noted(&|file| symlink("/etc/passwd", file).unwrap()), None);
+        assert_eq!(noted(&|file| fs::create_dir(file).unwrap()), None);
+    }
+
     #[test]
     fn only_modules_and_bpf_objects_are_taken() {
         let collected = collected(|results| {
