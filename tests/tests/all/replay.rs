@@ -216,6 +216,7 @@ fn what_is_not_what_kbuild_makes_is_never_used_and_the_log_and_the_list_say_so()
         fs::set_permissions(&describe, fs::metadata(&real).unwrap().permissions()).unwrap();
         let server = root::serve_one_from(alice, &cache);
         drop(module(lab, &server, "probe begin { println(1) exit() }"));
+        root::wait_for_recording(&server, "plain");
         let line = server.logs("runs make as usual: ");
         assert!(line.contains(" (plain) "), "{line}");
         drop(module(lab, &server, "probe begin { println(2) exit() }"));
