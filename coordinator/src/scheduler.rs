@@ -18,7 +18,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stap_protocol::job::{Job, Outcome, Report, Usage};
+use stap_protocol::job::{Job, Outcome, Report};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -174,7 +174,7 @@ struct Desk<E: Executor> {
     bounds: Bounds,
     submissions: mpsc::Receiver<Submission>,
     queue: Queue<Waiting>,
-    running: JoinSet<Option<Ending>>,
+    running: JoinSet<Option<Ended>>,
     owners: HashMap<Id, Owner>,
     jobs: HashMap<Peer, usize>,
     experience: Experience,
@@ -340,12 +340,10 @@ impl<E: Executor> Desk<E> {
         let span = tracing::info_span!("request", id = %job.request);
         let task = async move {
             // Dropping the execution when the ticket is gone is what cancels the job.
-            let report = tokio::select! {
-                report = executor.execute(slot, job) => report,
-                () = done.closed() => return None,
-            };
-            let ending = Ending::of(&report);
-            done.send(report).ok().map(|()| ending)
+            tokio::select! {
+                report = executor.execute(slot, job) => Some(Ended { report, done }),
+                () = done.closed() => None,
+            }
         };
         let handle = self.running.spawn(task.instrument(span));
         self.owners.insert(handle.id(), owner);
@@ -354,23 +352,28 @@ impl<E: Executor> Desk<E> {
         }
     }
 
-    fn ended(&mut self, ended: Result<(Id, Option<Ending>), tokio::task::JoinError>) {
-        let (id, ending) = ended.unwrap_or_else(|error| (error.id(), None));
+    fn ended(&mut self, ended: Result<(Id, Option<Ended>), tokio::task::JoinError>) {
+        let (id, ended) = ended.unwrap_or_else(|error| (error.id(), None));
         if let Some(owner) = self.owners.remove(&id) {
             self.queue.ended(owner.peer);
             self.release(owner.peer);
-            if let Some(ending) = ending {
-                self.learn(owner, ending);
+            if let Some(Ended { report, done }) = ended {
+                self.learn(owner, &report);
+                // Last: whoever hears of it has room for the next one.
+                if done.send(report).is_err() {
+                    tracing::debug!("a client left when its job had ended");
+                }
             }
         }
         self.look_out();
     }
 
-    fn learn(&mut self, owner: Owner, ending: Ending) {
-        self.appetite.learn(ending.usage.peak_memory);
-        if ending.is_its_own {
+    fn learn(&mut self, owner: Owner, report: &Report) {
+        self.appetite.learn(report.usage.peak_memory);
+        // One that could not be run says nothing of its target.
+        if matches!(report.outcome, Outcome::Exited { .. }) {
             // What the worker does in front of a job is not the job's, and yet its user waits for it.
-            let took = ending.usage.wall.max(owner.began.elapsed());
+            let took = report.usage.wall.max(owner.began.elapsed());
             self.experience.learn(owner.need, owner.is_long, took);
         }
     }
@@ -385,21 +388,10 @@ impl<E: Executor> Desk<E> {
     }
 }
 
-/// What a job's end teaches.
-#[derive(Clone, Copy)]
-struct Ending {
-    usage: Usage,
-    /// Whether it came to its end by itself; one that could not be run says nothing of its target.
-    is_its_own: bool,
-}
-
-impl Ending {
-    fn of(report: &Report) -> Self {
-        Self {
-            usage: report.usage,
-            is_its_own: matches!(report.outcome, Outcome::Exited { .. }),
-        }
-    }
+/// A job that came to its end, and who waits for that.
+struct Ended {
+    report: Report,
+    done: oneshot::Sender<Report>,
 }
 
 /// Submissions that wait for the desk; it answers at once, so a few are enough.

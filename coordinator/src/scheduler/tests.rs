@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use stap_protocol::job::Usage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::expected::FIRST_SHORT;
@@ -185,6 +186,19 @@ async fn one_peer_cannot_take_more_than_its_share() {
     let refusal = play.scheduler.submit(peer(1), job("3")).await.unwrap_err();
     assert!(matches!(refusal, Refusal::PeerBusy { jobs: 2, .. }));
     let _other = play.scheduler.submit(peer(2), job("4")).await.unwrap();
+}
+
+// On two threads, so that the end of a job and what its owner does next race.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_heard_of_the_end_of_his_job_has_room_for_the_next() {
+    let mut play = play(1, bounds(8, 1));
+    play.stage.end.add_permits(1000);
+    for number in 0..1000 {
+        let name = number.to_string();
+        let ticket = play.scheduler.submit(peer(1), job(&name)).await.unwrap();
+        ticket.report().await.unwrap();
+        assert_eq!(play.event().await, format!("started {name}"));
+    }
 }
 
 #[tokio::test]

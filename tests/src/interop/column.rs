@@ -66,8 +66,6 @@ struct Asker<'a> {
     client: Side,
     /// None for bare stap.
     server: Option<Server>,
-    /// How often one question is asked when the reply is empty.
-    attempts: usize,
 }
 
 impl<'a> Scene<'a> {
@@ -129,7 +127,7 @@ impl<'a> Scene<'a> {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
+            for _ in 0..column.at_once() {
                 scope.spawn(work);
             }
         });
@@ -146,13 +144,11 @@ impl<'a> Scene<'a> {
             Column::Bare(who) => (who, Side::Stock, None),
             Column::Pair(pair) => (pair.who, pair.client, Some(self.serve(pair))),
         };
-        let is_stock = matches!(column, Column::Pair(pair) if pair.server == Side::Stock);
         Asker {
             scene: self,
             user: self.user(who),
             client,
             server,
-            attempts: if is_stock { STOCK_ATTEMPTS } else { 1 },
         }
     }
 
@@ -186,20 +182,8 @@ impl<'a> Scene<'a> {
 }
 
 impl Asker<'_> {
-    /// Asks, and asks a stock server again when its reply is empty: of two requests at once, it now and then loses one.
-    fn ask(&self, row: &Row) -> Answer {
-        let mut answer = self.attempt(row);
-        for _ in 1..self.attempts {
-            if !EMPTY.iter().any(|words| answer.err.contains(words)) {
-                break;
-            }
-            answer = self.attempt(row);
-        }
-        answer
-    }
-
     /// Asks in a directory that nobody else uses.
-    fn attempt(&self, row: &Row) -> Answer {
+    fn ask(&self, row: &Row) -> Answer {
         let directory = self
             .user
             .home()
@@ -258,6 +242,15 @@ impl Column {
         is_usual || row.everywhere
     }
 
+    /// How many questions may be asked at the same time. A stock server has one working directory, which it changes for
+    /// each program that it starts: of two requests at once, one now and then gets the answer of the other, or none.
+    fn at_once(self) -> usize {
+        match self {
+            Self::Pair(pair) if pair.server == Side::Stock => 1,
+            Self::Pair(_) | Self::Bare(_) => AT_ONCE,
+        }
+    }
+
     /// A name for files.
     #[must_use]
     pub fn name(&self) -> String {
@@ -272,7 +265,3 @@ impl Column {
 const KEPT: &str = "Keeping temporary directory \"";
 /// As many as there are processors on the smallest machine that the tests are made for.
 const AT_ONCE: usize = 2;
-/// How often a stock server is asked, which answers some questions with nothing each time.
-const STOCK_ATTEMPTS: usize = 3;
-/// What clients, a stock one and ours, say of an empty reply.
-const EMPTY: [&str; 2] = ["/server/rc' for reading", "the server's reply is empty"];
