@@ -4,6 +4,7 @@
 //! one line with the same request id.
 
 mod account;
+mod lanes;
 mod several;
 
 use std::fmt;

@@ -5,8 +5,6 @@
 //! wrong with one target is told in its reply and concerns no other. When the client goes, all of them
 //! are dropped, and with them their jobs.
 
-use std::collections::VecDeque;
-
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use stap_protocol::notice::Notice;
@@ -18,6 +16,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span, info_span};
 
 use super::account::{size, weight};
+use super::lanes::Lanes;
 use super::{Built, Connected, Sessions};
 use crate::catalogue::{Chosen, NothingFits};
 use crate::intake::{at_most, unknown};
@@ -66,36 +65,34 @@ impl Sessions {
         client: &Connected,
         room: &mut Holding,
     ) -> Result<Replies, Refusal> {
-        let mut lanes = self.lanes(request, chosen.len(), room)?;
-        let mut ledger = Ledger::new(size(request) * (lanes as u64 + 1), chosen.len(), room);
-        let mut waiting: VecDeque<usize> = (0..chosen.len()).collect();
+        let width = self.lanes(request, chosen.len(), room)?;
+        let mut ledger = Ledger::new(size(request) * (width as u64 + 1), chosen.len(), room);
+        let mut lanes = Lanes::new(chosen.len(), width);
         let mut running = FuturesUnordered::new();
         loop {
-            while running.len() < lanes
-                && let Some(at) = waiting.pop_front()
-            {
+            while let Some(turn) = lanes.begin() {
                 running.push(async move {
-                    let one = self.one(request, &chosen[at], at + 1, keys, client);
-                    (at, one.await)
+                    let one = self.one(request, &chosen[turn.at], turn.at + 1, keys, client);
+                    (turn, one.await)
                 });
             }
-            let Some((at, (outcome, began))) = running.next().await else {
+            let Some((turn, (outcome, began))) = running.next().await else {
                 break;
             };
+            let at = turn.at;
             let id = client.id.part(at + 1);
             let refused =
                 |refusal: Refusal| span(id).in_scope(|| self.refuse(&refusal, client, id));
             let reply = match outcome {
                 // There is room for fewer jobs than there are slots: the user has other requests.
-                Err(Refusal::Busy { .. }) if !running.is_empty() => {
+                Err(Refusal::Busy { .. }) if lanes.has_another(turn) => {
                     client.progress.ended(id, None);
-                    lanes = running.len();
-                    waiting.push_front(at);
                     continue;
                 }
                 Ok(built) => ledger.enter(built, self).unwrap_or_else(refused),
                 Err(refusal) => refused(refusal),
             };
+            lanes.end(turn);
             let is_good = reply.rc == 0;
             ledger.replies[at] = Some(OfTarget {
                 target: chosen[at].name().clone(),

@@ -13,7 +13,8 @@ use crate::goals::Bound;
 use crate::kinds::{self, HELLO, KINDS, Script};
 use crate::memory::{self, Peak};
 use crate::passes::Passes;
-use crate::ways::Way;
+use crate::table::median;
+use crate::ways::{Way, apart};
 
 /// What the clients ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,17 +44,17 @@ struct Outcome {
 /// What came of one way.
 struct Measured {
     outcomes: Vec<Outcome>,
-    /// The most that its server held.
-    peak: Peak,
+    /// The most that its server held; without one, there is none.
+    peak: Option<Peak>,
 }
 
-/// Measures a stock server and ours by turns, and how much memory a stock server for eight holds.
+/// Measures the ways by turns, and how much memory a stock server for eight holds.
 pub(crate) fn measure(bench: &mut Bench<'_>) {
     let rounds = bench.runs;
     println!("\n### Eight clients at once\n");
     println!(
         "Medians of {rounds} rounds by turns. Memory is the peak of another one, because reading it takes a tenth of the \
-         processors; the stock pair with `--max-threads=8` is there for it alone. What cannot be spared are passes 1 to 3 as stap counts them, and compiling as the server's log has it.\n"
+         processors; the stock pair with `--max-threads=8` is there for it alone. Bare stap runs eight times at once. What cannot be spared are passes 1 to 3 as stap counts them, and compiling as the server's log has it.\n"
     );
     println!(
         "| what | way | requests per second | processor for each | of it for passes 1 to 3 and compiling | memory of \
@@ -61,7 +62,7 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
     );
     println!("|---|---|---|---|---|---|---|");
     for order in Order::ALL {
-        let [stock, ours] = by_turns(bench, order, rounds);
+        let [_bare, stock, ours, _mixed] = by_turns(bench, order, rounds);
         let faster = rate(&ours.outcomes) / rate(&stock.outcomes);
         let at_best = best(&ours.outcomes).map(|best| best / rate(&stock.outcomes));
         match order {
@@ -78,7 +79,7 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
                 bench.goals.take(
                     "8 clients, peak memory of the server's tree",
                     "stock server, `--max-threads=8`",
-                    ours.peak.total() as f64 / wide.peak.total() as f64,
+                    held(&ours) / held(&wide),
                     Bound::AtMost(0.5),
                 );
             }
@@ -103,22 +104,24 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
     }
 }
 
-fn by_turns(bench: &mut Bench<'_>, order: Order, rounds: usize) -> [Measured; 2] {
-    let mut outcomes = [Vec::new(), Vec::new()];
+fn by_turns(bench: &mut Bench<'_>, order: Order, rounds: usize) -> [Measured; WAYS.len()] {
+    let mut outcomes = WAYS.map(|_| Vec::new());
     for round in 0..rounds {
-        for turn in 0..WAYS.len() {
-            let way = (round + turn) % WAYS.len();
+        for way in apart(WAYS.len(), round) {
             let scripts = ready(bench, WAYS[way], order);
-            let server = bench.yard.server(WAYS[way]).expect("it is a pair");
+            let server = bench.yard.server(WAYS[way]);
             outcomes[way].push(together(bench, WAYS[way], server, &scripts, order));
         }
     }
-    let [stock, ours] = outcomes;
-    [(Way::Stock, stock), (Way::Ours, ours)].map(|(way, outcomes)| {
-        let scripts = ready(bench, way, order);
-        let server = bench.yard.server(way).expect("it is a pair");
-        let watched = || together(bench, way, server, &scripts, order);
-        let (_, peak) = memory::during(server.pid, watched);
+    let mut ways = WAYS.into_iter();
+    outcomes.map(|outcomes| {
+        let way = ways.next().expect("there are as many");
+        let peak = bench.yard.server(way).map(|server| server.pid).map(|pid| {
+            let scripts = ready(bench, way, order);
+            let server = bench.yard.server(way);
+            let watched = || together(bench, way, server, &scripts, order);
+            memory::during(pid, watched).1
+        });
         let measured = Measured { outcomes, peak };
         row(order.title(), way.title(), &measured);
         measured
@@ -148,12 +151,12 @@ fn wide_stock(bench: &mut Bench<'_>) -> Measured {
     bench.yard.compile_at(Way::Stock, Some(&server), &first);
     let scripts = Order::Distinct.scripts(bench);
     let (outcome, peak) = memory::during(server.pid, || {
-        together(bench, Way::Stock, &server, &scripts, Order::Distinct)
+        together(bench, Way::Stock, Some(&server), &scripts, Order::Distinct)
     });
     server.stop();
     Measured {
         outcomes: vec![outcome],
-        peak,
+        peak: Some(peak),
     }
 }
 
@@ -162,7 +165,7 @@ fn alone(bench: &mut Bench<'_>, rounds: usize) -> f64 {
     let times = (0..rounds).map(|round| {
         let mut script = || kinds::script(HELLO, bench.constants.next());
         // As often as among the clients, it comes behind a stock server's.
-        if round % WAYS.len() == 0 {
+        if round % 2 == 0 {
             bench.yard.compile(Way::Stock, &script());
         }
         bench.yard.compile(Way::Ours, &script()).cpu.server()
@@ -173,18 +176,20 @@ fn alone(bench: &mut Bench<'_>, rounds: usize) -> f64 {
 fn together(
     bench: &Bench<'_>,
     way: Way,
-    server: &Server,
+    server: Option<&Server>,
     scripts: &[Script],
     order: Order,
 ) -> Outcome {
     let options: &[&str] = if order.is_told() { &["-v"] } else { &[] };
-    let log_before = server.said().len();
-    let before = Account::of(way, Some(server));
+    // Theirs say nothing of what compiling took.
+    let telling = server.filter(|_| order.is_told() && way == Way::Ours);
+    let log_before = telling.map(|server| server.said().len());
+    let before = Account::of(way, server);
     let start = Instant::now();
     let answers = thread::scope(|scope| {
         let clients = scripts.chunks(scripts.len() / CLIENTS).map(|own| {
             scope.spawn(move || {
-                let ask = |script| bench.yard.insist(way, Some(server), script, options);
+                let ask = |script| bench.yard.insist(way, server, script, options);
                 own.iter().map(ask).collect::<Vec<_>>()
             })
         });
@@ -194,15 +199,15 @@ fn together(
         answers.flatten().collect::<Vec<_>>()
     });
     let wall = start.elapsed();
-    let least = (order.is_told() && way == Way::Ours).then(|| {
+    let least = telling.zip(log_before).map(|(server, from)| {
         let passes = answers.iter().map(|(_, said)| Passes::read(said).first);
-        passes.sum::<Duration>() + compiling(server, log_before, scripts.len())
+        passes.sum::<Duration>() + compiling(server, from, scripts.len())
     });
     Outcome {
         requests: scripts.len(),
         failures: answers.iter().map(|(failures, _)| failures).sum(),
         wall,
-        cpu: Account::of(way, Some(server)) - before,
+        cpu: Account::of(way, server) - before,
         least,
     }
 }
@@ -254,15 +259,17 @@ impl Order {
 
 fn row(what: &str, way: &str, measured: &Measured) {
     let Measured { outcomes, peak } = measured;
-    let mebibytes = |bytes: u64| bytes >> 20;
+    let memory = peak.map(|peak| {
+        let (total, files) = (peak.total() >> 20, peak.files >> 20);
+        format!("{total} MiB, {files} MiB of them files")
+    });
     let least = median_of(outcomes, least).map(|least| format!("{:.0} ms", least * 1000.0));
     println!(
-        "| {what} | {way} | {:.2} | {:.0} ms | {} | {} MiB, {} MiB of them files | {} |",
+        "| {what} | {way} | {:.2} | {:.0} ms | {} | {} | {} |",
         rate(outcomes),
         median(outcomes.iter().map(each).collect()) * 1000.0,
         least.unwrap_or_default(),
-        mebibytes(peak.total()),
-        mebibytes(peak.files),
+        memory.unwrap_or_default(),
         outcomes.iter().map(|one| one.failures).sum::<usize>(),
     );
 }
@@ -304,12 +311,54 @@ fn server_time(outcomes: &[Outcome]) -> f64 {
     median(times.collect())
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
+/// In bytes.
+fn held(measured: &Measured) -> f64 {
+    measured.peak.expect("it has a server").total() as f64
 }
 
-const WAYS: [Way; 2] = [Way::Stock, Way::Ours];
+const WAYS: [Way; 4] = [Way::Bare, Way::Stock, Way::Ours, Way::Mixed];
 const CLIENTS: usize = 8;
 /// The first kinds, which need nothing but a module of their own.
 const ORDINARY: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(seconds: u64, jailed: u64, least: Option<u64>) -> Outcome {
+        Outcome {
+            requests: 4,
+            failures: 0,
+            wall: Duration::from_secs(seconds),
+            cpu: Account {
+                ours: Duration::from_secs(4),
+                jailed: Duration::from_secs(jailed),
+                ..Account::default()
+            },
+            least: least.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn rates_and_times_are_of_one_request_in_the_round_in_the_middle() {
+        let rounds = [
+            outcome(2, 8, None),
+            outcome(80, 80, None),
+            outcome(4, 12, None),
+        ];
+        assert!((rate(&rounds) - 1.0).abs() < 1e-9);
+        assert!(
+            (server_time(&rounds) - 3.0).abs() < 1e-9,
+            "without the client's"
+        );
+        assert!((each(&rounds[2]) - 4.0).abs() < 1e-9, "with the client's");
+    }
+
+    #[test]
+    fn at_best_every_processor_does_only_what_must_be_done() {
+        let processors = thread::available_parallelism().unwrap().get() as f64;
+        let rounds = [Some(8), Some(2), Some(800)].map(|least| outcome(1, 1, least));
+        assert!((best(&rounds).unwrap() - processors / 2.0).abs() < 1e-9);
+        assert!(best(&[outcome(1, 1, Some(1)), outcome(1, 1, None)]).is_none());
+    }
+}

@@ -56,15 +56,71 @@ impl Goals {
         println!("| what | against | ratio | bound | |");
         println!("|---|---|---|---|---|");
         for goal in &self.0 {
-            let (what, against, measured) = (goal.what, goal.against, goal.measured);
-            let (bound, holds) = match goal.bound {
-                Bound::AtMost(most) => (format!("at most {most:.2}"), measured <= most),
-                Bound::AtLeast(least) => (format!("at least {least:.2}"), measured >= least),
+            println!("{}", goal.row());
+        }
+    }
+}
+
+impl Goal {
+    fn row(&self) -> String {
+        let (what, against, measured) = (self.what, self.against, self.measured);
+        let (bound, holds) = match self.bound {
+            Bound::AtMost(most) => (format!("at most {most:.2}"), measured <= most),
+            Bound::AtLeast(least) => (format!("at least {least:.2}"), measured >= least),
+        };
+        let verdict = if holds { "holds" } else { "**missed**" };
+        let best = self.best.map(|best| format!("; {best:.3} at best"));
+        let best = best.unwrap_or_default();
+        format!("| {what} | {against} | {measured:.3} | {bound} | {verdict}{best} |")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_held_or_missed() {
+        for (measured, bound, best, told) in [
+            (
+                0.5,
+                Bound::AtMost(0.5),
+                None,
+                "0.500 | at most 0.50 | holds |",
+            ),
+            (
+                0.5004,
+                Bound::AtMost(0.5),
+                None,
+                "0.500 | at most 0.50 | **missed** |",
+            ),
+            (
+                2.5,
+                Bound::AtLeast(2.5),
+                None,
+                "2.500 | at least 2.50 | holds |",
+            ),
+            (
+                2.4,
+                Bound::AtLeast(2.5),
+                Some(2.6),
+                "2.400 | at least 2.50 | **missed**; 2.600 at best |",
+            ),
+            (
+                f64::NAN,
+                Bound::AtMost(0.5),
+                None,
+                "NaN | at most 0.50 | **missed** |",
+            ),
+        ] {
+            let goal = Goal {
+                what: "this",
+                against: "that",
+                measured,
+                bound,
+                best,
             };
-            let verdict = if holds { "holds" } else { "**missed**" };
-            let best = goal.best.map(|best| format!("; {best:.3} at best"));
-            let best = best.unwrap_or_default();
-            println!("| {what} | {against} | {measured:.3} | {bound} | {verdict}{best} |");
+            assert_eq!(goal.row(), format!("| this | that | {told}"));
         }
     }
 }

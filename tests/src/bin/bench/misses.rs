@@ -8,7 +8,7 @@ use crate::goals::Bound;
 use crate::kinds::{self, KINDS, Kind};
 use crate::passes::Passes;
 use crate::table;
-use crate::ways::{Cost, Way, series};
+use crate::ways::{Cost, Way, apart, series};
 
 /// Compiles every kind as often as is asked, each time in each way.
 pub(crate) fn measure(bench: &mut Bench<'_>) {
@@ -32,8 +32,7 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
     without_driver(bench);
 }
 
-/// Costs of each way, in the order of the ways. They are taken in another order, in which no way follows itself or its
-/// neighbour: a server of ours gives its memory otherwise to a job that follows another.
+/// Costs of each way, in the order of the ways.
 fn by_turns(
     bench: &mut Bench<'_>,
     kind: Kind,
@@ -42,11 +41,8 @@ fn by_turns(
 ) -> (Vec<Vec<Cost>>, Vec<Passes>) {
     let mut costs = vec![Vec::new(); ways.len()];
     let mut passes = vec![Passes::default(); ways.len()];
-    let apart = (0..ways.len()).step_by(2);
-    let apart: Vec<_> = apart.chain((1..ways.len()).step_by(2)).collect();
     for run in 0..runs {
-        for turn in 0..ways.len() {
-            let way = apart[(run * 2 + turn) % ways.len()];
+        for way in apart(ways.len(), run) {
             let script = kinds::script(kind, bench.constants.next());
             let (cost, told) = bench.yard.compile_told(ways[way], &script);
             costs[way].push(cost);

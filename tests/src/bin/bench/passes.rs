@@ -51,3 +51,20 @@ impl Add for Passes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_time_of_each_pass_is_read_and_not_the_wall() {
+        let said = "Using a compile server.\n\
+            Pass 1: parsed user script and 480 library scripts using 1virt/2res/3shr/4data kb, in 130usr/100sys/474real ms.\n\
+            Pass 2: analyzed script: 1 probe, 0 globals using 1virt/2res/3shr/4data kb, in 5usr/6sys/700real ms.\n\
+            Pass 3: translated to C into \"/tmp/in here/x_src.c\" using 1virt/2res/3shr/4data kb, in 1usr/1sys/2real ms.\n\
+            Pass 4: compiled C into \"x.ko\" in 900usr/300sys/9999real ms.\n";
+        let passes = Passes::read(said);
+        assert_eq!(passes.first, Duration::from_millis(243));
+        assert_eq!(passes.fourth, Duration::from_millis(1200));
+    }
+}

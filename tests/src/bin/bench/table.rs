@@ -28,7 +28,7 @@ impl Series {
 
     /// What 99 of 100 are at most.
     pub(crate) fn slow(&self) -> Duration {
-        self.sorted[(self.sorted.len() * 99 / 100).min(self.sorted.len() - 1)]
+        self.sorted[(self.sorted.len() * 99).div_ceil(100) - 1]
     }
 
     /// The median, and what it is the median of.
@@ -41,6 +41,12 @@ impl Series {
             show(most)
         )
     }
+}
+
+/// The larger one of two in the middle.
+pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
 }
 
 /// A name, and one series for each way.
@@ -60,8 +66,7 @@ pub(crate) fn ways(ways: &[Way], rows: &[Row], compared: usize) -> f64 {
         println!("| {name} | {} | {ratio:.3} |", cells.join(" | "));
         ratios.push(ratio);
     }
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ratios.len() / 2];
+    let median = median(ratios);
     if rows.len() > 2 {
         let empty = "| ".repeat(ways.len());
         println!("| median of {} {empty}| {median:.3} |", rows.len());
@@ -106,5 +111,39 @@ pub(crate) fn show(time: Duration) -> String {
         format!("{milliseconds:.1} ms")
     } else {
         format!("{milliseconds:.0} ms")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(milliseconds: impl IntoIterator<Item = u64>) -> Series {
+        Series::of(
+            milliseconds
+                .into_iter()
+                .map(Duration::from_millis)
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_series_is_told_by_its_middle_and_its_ends() {
+        let measured = series([900, 7, 30, 20, 1]);
+        assert_eq!(measured.median(), Duration::from_millis(20));
+        assert_eq!(measured.show(), "20.0 ms (1.0 ms .. 900 ms)");
+        assert!((measured.ratio(&series([80])) - 0.25).abs() < 1e-9);
+    }
+
+    #[test]
+    fn of_a_hundred_one_is_slower_than_the_slow_one() {
+        assert_eq!(series(1..=100).slow(), Duration::from_millis(99));
+        assert_eq!(series(1..=101).slow(), Duration::from_millis(100));
+        assert_eq!(series([5]).slow(), Duration::from_millis(5));
+    }
+
+    #[test]
+    fn of_two_in_the_middle_the_larger_is_taken() {
+        assert!((median(vec![0.9, 0.1, 0.4, 0.5]) - 0.5).abs() < 1e-9);
     }
 }

@@ -234,6 +234,14 @@ fn roomy(user: User) -> String {
     file.display().to_string()
 }
 
+/// The order of two or four ways in a run. No way follows itself, and of four, neither of the last two follows the other: a
+/// server of ours gives its memory otherwise to a job that follows another.
+pub(crate) fn apart(ways: usize, run: usize) -> Vec<usize> {
+    let mut order: Vec<_> = (0..ways).step_by(2).chain((1..ways).step_by(2)).collect();
+    order.rotate_left(run * 2 % ways);
+    order
+}
+
 /// One series for each way, of what is asked of each cost.
 pub(crate) fn series(costs: &[Vec<Cost>], of: fn(&Cost) -> Duration) -> Vec<Series> {
     let ways = costs.iter();
@@ -256,3 +264,23 @@ impl Way {
 
 /// How often a stock server is asked for one module.
 const PATIENCE: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_way_follows_one_that_has_its_server() {
+        for ways in [2, 4] {
+            let order: Vec<_> = (0..8).flat_map(|run| apart(ways, run)).collect();
+            for (before, after) in order.iter().zip(&order[1..]) {
+                assert_ne!(before, after, "of {ways}");
+                assert!(*before < 2 || *after < 2, "{before} and {after}");
+            }
+            for way in 0..ways {
+                let times = order.iter().filter(|other| **other == way).count();
+                assert_eq!(times, 8, "as often as the others");
+            }
+        }
+    }
+}
