@@ -301,8 +301,9 @@ impl House {
         drop(self.listener);
         self.closing.cancel();
         self.connections.close();
+        // Jobs of a worker that is gone end by themselves, and their clients are to hear why.
         let grace = if self.worker_gone.is_cancelled() {
-            Duration::ZERO
+            LAST_WORDS
         } else {
             GRACE
         };

@@ -33,7 +33,7 @@ use crate::progress::Progress;
 use crate::refusal::Refusal;
 use crate::reply::compose;
 use crate::request_id::{RequestId, RequestIds};
-use crate::results::{Found, Results};
+use crate::results::{Found, Results, Turn};
 use crate::scheduler::Scheduler;
 use crate::seats::Seat;
 use crate::signing::{Signature, Signer, Surety};
@@ -225,7 +225,11 @@ impl Sessions {
         let has_lines = self.door.tell(peer, Event::Served, || {
             tracing::info!(address = %visitor, %target, arguments = job.arguments.len(), files = job.files.len(), "request accepted");
         });
-        let Found { mut report, origin } = self.run(job, id, connected).await?;
+        let Found {
+            mut report,
+            turn,
+            origin,
+        } = self.run(job, id, connected).await?;
         if has_lines {
             note_end(&report, &origin);
         }
@@ -244,6 +248,7 @@ impl Sessions {
             signature,
             origin: origin.of_reply(),
             id,
+            _turn: turn,
         })
     }
 
@@ -359,6 +364,8 @@ struct Built<'a> {
     signature: Signature,
     origin: reply::Origin,
     id: RequestId,
+    /// Until the report has been charged to the client.
+    _turn: Option<Turn>,
 }
 
 impl Built<'_> {
@@ -370,6 +377,7 @@ impl Built<'_> {
             signature,
             origin,
             id,
+            _turn,
         } = self;
         compose(report, &client, target, &signature, origin, id)
     }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_NOW};
+use rustix::io::Errno;
 
 use self::pending::Pending;
 pub use self::sealed::{Files, Unfit};
@@ -106,9 +107,22 @@ impl Store {
         is_wanted: impl Fn(&Path) -> bool,
         max: u64,
     ) -> Vec<(PathBuf, Vec<u8>)> {
+        let files = self.files_of(key, is_wanted, max);
+        files.unwrap_or_default()
+    }
+
+    /// The same, or that it cannot be told now.
+    fn files_of(
+        &self,
+        key: &str,
+        is_wanted: impl Fn(&Path) -> bool,
+        max: u64,
+    ) -> Result<Files, Passing> {
         let entry = self.directory.join(key);
-        let Ok(names) = fs::read_dir(&entry) else {
-            return Vec::new();
+        let names = match fs::read_dir(&entry) {
+            Ok(names) => names,
+            Err(error) if passes(&error) => return Err(Passing),
+            Err(_) => return Ok(Vec::new()),
         };
         let mut files = Vec::new();
         for name in names.flatten().take(MAX_FILES) {
@@ -117,18 +131,19 @@ impl Store {
                 .to_str()
                 .map(|name| PathBuf::from(name.replacen('-', "/", 1)))
             else {
-                return Vec::new();
+                return Ok(Vec::new());
             };
             match read(&entry.join(&name), max) {
                 Ok(content) if is_wanted(&path) => files.push((path, content)),
+                Err(error) if passes(&error) => return Err(Passing),
                 _ => {
                     tracing::warn!(entry = %entry.display(), "a damaged cache entry is not used");
-                    return Vec::new();
+                    return Ok(Vec::new());
                 }
             }
         }
         files.sort();
-        files
+        Ok(files)
     }
 
     /// The one file of an entry whose name is in `directory`, if it has at most `max` bytes.
@@ -263,6 +278,14 @@ fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is too long"));
     }
     Ok(content)
+}
+
+/// This process or the host lacks something just now; that says nothing of an entry.
+struct Passing;
+
+fn passes(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 const MODE: u32 = 0o700;

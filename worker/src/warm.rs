@@ -6,18 +6,21 @@
 //! times that it sees. Jobs get a copy in their private workspace; nothing that a job writes ever
 //! comes back.
 
+mod leaks;
 mod owner;
 mod variant;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use stap_protocol::job::{Pass4, Warming, Way};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use self::leaks::Leaks;
 use self::owner::Owner;
 pub use self::variant::Variant;
 use crate::driver::{Kits, Learner, Offer, Shown};
@@ -38,6 +41,8 @@ pub struct Warmth {
     /// What it takes to replay pass 4.
     pub(crate) kits: Kits,
     pub(crate) queries: Queries,
+    /// Of trusted jobs.
+    pub(crate) leaks: Leaks,
     states: StdMutex<BTreeMap<String, Arc<Mutex<State>>>>,
 }
 
@@ -58,9 +63,24 @@ pub struct Seed {
 enum State {
     #[default]
     Unknown,
-    Warm(Seed),
-    /// Tried once and failed, for this reason; jobs run cold rather than each try again.
-    Cold(String),
+    Warm {
+        seed: Seed,
+        site: Site,
+    },
+    /// Tried and failed, for this reason; jobs run cold for a while rather than each try again.
+    Cold {
+        reason: String,
+        site: Site,
+        since: Instant,
+    },
+}
+
+/// What a target was when its probes were made.
+#[derive(Clone, Debug)]
+struct Site {
+    /// What jobs saw, where that can be known.
+    seen: Option<[u8; 32]>,
+    build_id: String,
 }
 
 impl Warmth {
@@ -72,6 +92,7 @@ impl Warmth {
             view,
             kits,
             queries: Queries::default(),
+            leaks: Leaks::default(),
             states: StdMutex::default(),
         }
     }
@@ -101,6 +122,19 @@ impl Warmth {
     ///
     /// When something may be left in the slot.
     pub async fn advance(
+        &self,
+        station: &Station,
+        served: &Served,
+        variant: Variant,
+        slot: Slot,
+        cancelled: &CancellationToken,
+    ) -> Result<Warming, Fault> {
+        let advanced = self.advanced(station, served, variant, slot, cancelled);
+        let warming = advanced.await?;
+        self.leaks.take(slot).map_or(Ok(warming), Err)
+    }
+
+    async fn advanced(
         &self,
         station: &Station,
         served: &Served,
@@ -141,22 +175,24 @@ impl Warmth {
         slot: Slot,
         cancelled: &CancellationToken,
     ) -> Result<Seed, String> {
-        let key = self.key(served, variant);
-        let state = self.state(&key);
+        let state = self.state(&self.key(served, variant));
         // Only waiting may be given up: whoever holds the lock ends its warm-up in good order.
         let mut state = tokio::select! {
             state = state.lock() => state,
             () = cancelled.cancelled() => return Err("it was stopped".to_owned()),
         };
+        let looked = station.sights.look_at(station, &served.target.name);
+        let seen = looked.await.ok();
+        state.reconsider(served, seen);
         if matches!(*state, State::Unknown) {
-            *state = self
-                .warmed(station, served, variant, &key, slot, cancelled)
-                .await;
+            let site = Site::of(served, seen);
+            let warmed = self.warmed(station, served, variant, site, slot, cancelled);
+            *state = warmed.await;
         }
         let seed = match &*state {
-            State::Warm(seed) => seed.clone(),
+            State::Warm { seed, .. } => seed.clone(),
             State::Unknown => return Err("it was stopped".to_owned()),
-            State::Cold(reason) => return Err(reason.clone()),
+            State::Cold { reason, .. } => return Err(reason.clone()),
         };
         drop(state);
         if station.keeps_from_replaying(served).is_some() {
@@ -191,7 +227,11 @@ impl Warmth {
         cancelled: &CancellationToken,
     ) -> Result<(), Fault> {
         let seed = self.seed_of(station, served, variant, slot, cancelled);
-        let Ok(seed) = seed.await else { return Ok(()) };
+        let seed = seed.await;
+        if let Some(leak) = self.leaks.take(slot) {
+            return Err(leak);
+        }
+        let Ok(seed) = seed else { return Ok(()) };
         let learner = self.learner(station, served, variant, slot, &seed, cancelled);
         self.kits.record(&self.store, &learner).await
     }
@@ -241,7 +281,10 @@ impl Warmth {
             Way::Replayed => None,
             Way::Make => Some(own.reason),
             Way::Untried => {
-                Some("what jobs see has changed, or no recording can be kept".to_owned())
+                Some(
+                    "it could not be recorded, what jobs see has changed, or no recording can be kept; the log says which"
+                        .to_owned(),
+                )
             }
         }
     }
@@ -291,33 +334,41 @@ impl Warmth {
         station: &Station,
         served: &Served,
         variant: Variant,
-        key: &str,
+        site: Site,
         slot: Slot,
         cancelled: &CancellationToken,
     ) -> State {
-        let kept = self.store.load_sealed(key, ALWAYS, is_seed, MAX_SEED);
+        let identity = self.identity_of(served, &site.build_id);
+        let key = format!("{identity}-{}", variant.name());
+        let kept = self.store.load_sealed(&key, ALWAYS, is_seed, MAX_SEED);
         if let Ok(files) = kept {
-            return State::Warm(Seed::of(files));
+            let seed = Seed::of(files);
+            return State::Warm { seed, site };
         }
         let target = served.target.name.to_string();
         tracing::info!("warming {target} ({}); its jobs wait", variant.name());
         match warm_up(station, served, variant, slot, cancelled).await {
             Ok(WarmUp::Done(files)) => {
-                self.note_owner(served);
-                if let Err(error) = self.store.publish_sealed(key, ALWAYS, &files) {
-                    tracing::warn!(%error, "the next start will have to warm again");
+                // What was made while the target changed belongs to neither; who comes next sees that it did.
+                if Site::of(served, None).build_id == site.build_id {
+                    self.owner(served).note(&self.store, &identity);
+                    if let Err(error) = self.store.publish_sealed(&key, ALWAYS, &files) {
+                        tracing::warn!(%error, "the next start will have to warm again");
+                    }
                 }
-                State::Warm(Seed::of(files))
+                let seed = Seed::of(files);
+                State::Warm { seed, site }
             }
             Ok(WarmUp::Cancelled) => State::Unknown,
             Ok(WarmUp::Failed(reason)) => {
                 tracing::warn!("jobs for {target} run cold: {reason}");
-                State::Cold(reason)
+                State::cold(reason, site)
             }
             Err(fault) => {
                 let reason = sentence(&fault);
                 tracing::error!("jobs for {target} run cold: {reason}");
-                State::Cold(reason)
+                self.leaks.note(slot, fault);
+                State::cold(reason, site)
             }
         }
     }
@@ -329,11 +380,15 @@ impl Warmth {
 
     /// The same, whatever the variant.
     pub(crate) fn identity(&self, served: &Served) -> String {
+        self.identity_of(served, &served.target.build_id)
+    }
+
+    fn identity_of(&self, served: &Served, build_id: &str) -> String {
         let mut digest = Sha256::new();
         let root = served.target.root.as_os_str().as_encoded_bytes();
         for field in [
             FORMAT,
-            served.target.build_id.as_bytes(),
+            build_id.as_bytes(),
             served.named.as_bytes(),
             root,
             &self.view,
@@ -342,6 +397,52 @@ impl Warmth {
             digest.update(field);
         }
         hexadecimal(&digest.finalize())
+    }
+}
+
+impl State {
+    fn cold(reason: String, site: Site) -> Self {
+        let since = Instant::now();
+        Self::Cold {
+            reason,
+            site,
+            since,
+        }
+    }
+
+    /// Forgets what was found out about a target that has become another one, and what failed long ago.
+    fn reconsider(&mut self, served: &Served, seen: Option<[u8; 32]>) {
+        let is_of_use = match self {
+            Self::Unknown => true,
+            Self::Warm { site, .. } => site.holds(served, seen),
+            Self::Cold { site, since, .. } => site.seen == seen && since.elapsed() < PATIENCE,
+        };
+        if !is_of_use {
+            *self = Self::Unknown;
+        }
+    }
+}
+
+impl Site {
+    fn of(served: &Served, seen: Option<[u8; 32]>) -> Self {
+        let build_id = served.current_build_id();
+        Self {
+            seen,
+            // Nothing can be built for one that is not there, and that will be said.
+            build_id: build_id.unwrap_or_else(|_gone| served.target.build_id.clone()),
+        }
+    }
+
+    /// Whether what was made is good for now. Most of what jobs see has nothing to do with it.
+    fn holds(&mut self, served: &Served, seen: Option<[u8; 32]>) -> bool {
+        if self.seen == seen {
+            return true;
+        }
+        let is_same = Self::of(served, seen).build_id == self.build_id;
+        if is_same {
+            self.seen = seen;
+        }
+        is_same
     }
 }
 
@@ -398,5 +499,7 @@ async fn warm_up(
 /// stap names its probes after the kernel's configuration and symbols, the compiler and itself. So a
 /// job that sees others does not find them, and probes itself.
 const ALWAYS: &str = "";
+/// When something that has failed is tried again.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(15);
 /// Changes whenever entries are written otherwise.
 const FORMAT: &[u8] = b"stap warm 2";

@@ -255,11 +255,10 @@ fn jobs_die_with_the_worker_and_the_next_one_clears_up() {
             processes_with(&mark).is_empty()
         });
         let next = site.start(site.configuration(&[]));
-        assert_eq!(
-            bases_of(pid),
-            [""; 0],
-            "control groups of the dead worker are left"
-        );
+        // A worker of another test may be about to remove them.
+        until("the control groups of the dead worker are gone", || {
+            bases_of(pid).is_empty()
+        });
         next.hang_up();
     });
 }

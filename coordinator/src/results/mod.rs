@@ -20,6 +20,7 @@ use stap_protocol::options;
 use stap_protocol::reply;
 use stap_protocol::target::{TargetIdentity, TargetName};
 use stap_store::{Key, Shelf, Tenant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -46,6 +47,8 @@ struct Inner {
     shelf: Option<Arc<Shelf>>,
     failures: Failures,
     flights: Flights,
+    /// One permit for each mebibyte of kept results that nobody has been charged for.
+    reading: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -81,9 +84,14 @@ impl Keeping {
 pub struct Found {
     /// The client's own copy.
     pub report: Report,
+    /// Goes when the copy has been charged to somebody.
+    pub turn: Option<Turn>,
     /// From the store, from another's job, or from a job of its own.
     pub origin: Origin,
 }
+
+/// Room for a kept result between the store and whoever it is charged to.
+pub type Turn = Arc<OwnedSemaphorePermit>;
 
 /// Where a result is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +122,7 @@ impl Results {
             shelf: keeping.shelf.map(Arc::new),
             failures: Failures::lasting(keeping.failures),
             flights: Flights::default(),
+            reading: Arc::new(Semaphore::new(READING as usize)),
             tasks,
         }))
     }
@@ -172,9 +181,9 @@ impl Results {
                     } else {
                         Origin::Joined
                     };
-                    return Ok(Found::new(&report, origin));
+                    return Ok(Found::new(&report, None, origin));
                 }
-                Landing::Kept(report) => return Ok(Found::new(&report, Origin::Hit)),
+                Landing::Kept(report, turn) => return Ok(Found::new(&report, turn, Origin::Hit)),
                 // It was the first one's peer for whom there was no room.
                 Landing::Refused(_) if !is_first => {}
                 Landing::Refused(refusal) => return Err(refusal),
@@ -199,6 +208,7 @@ impl Results {
         let report = self.0.run(peer, job, tell).await?;
         Ok(Found {
             report,
+            turn: None,
             origin: Origin::Off(reason),
         })
     }
@@ -256,8 +266,8 @@ impl Inner {
     }
 
     async fn found_or_flown(&self, plan: &Plan, peer: Peer, job: Job, runway: &Runway) -> Landing {
-        if let Some(report) = self.kept(plan.key).await {
-            return Landing::Kept(Arc::new(report));
+        if let Some((report, turn)) = self.kept(plan.key).await {
+            return Landing::Kept(Arc::new(report), turn);
         }
         let tell = |standing| {
             runway.standing.send_replace(standing);
@@ -274,14 +284,17 @@ impl Inner {
         Landing::Flown(report)
     }
 
-    async fn kept(&self, key: Key) -> Option<Report> {
+    async fn kept(&self, key: Key) -> Option<(Report, Option<Turn>)> {
         if let Some(failure) = self.failures.recall(&key, Instant::now()) {
-            return Some(failure);
+            return Some((failure, None));
         }
         let shelf = Arc::clone(self.shelf.as_ref()?);
+        let permits = permits(shelf.size(&key)?);
+        let turn = Arc::clone(&self.reading).acquire_many_owned(permits).await;
+        let turn = Arc::new(turn.expect("the semaphore is never closed"));
         let got = tokio::task::spawn_blocking(move || shelf.get(&key)).await;
         match got.expect("reading an entry does not panic on any input") {
-            Ok(report) => report,
+            Ok(report) => report.map(|report| (report, Some(turn))),
             Err(flaw) => {
                 tracing::warn!(%key, "a kept result is dropped, and the job is done again: {flaw}");
                 None
@@ -310,9 +323,10 @@ impl Inner {
 }
 
 impl Found {
-    fn new(report: &Arc<Report>, origin: Origin) -> Self {
+    fn new(report: &Arc<Report>, turn: Option<Turn>, origin: Origin) -> Self {
         Self {
             report: Report::clone(report),
+            turn,
             origin,
         }
     }
@@ -367,6 +381,16 @@ fn is_named_by_chance(job: &Job) -> bool {
     is_bpf && !line.has_short('m')
 }
 
+/// What reading a kept result takes: its file, what is decoded from that, and the client's copy.
+fn permits(size: u64) -> u32 {
+    let mebibytes = size.saturating_mul(3).div_ceil(1 << 20);
+    u32::try_from(mebibytes)
+        .unwrap_or(READING)
+        .clamp(1, READING)
+}
+
+/// Mebibytes of kept results that are read at the same time: two of the largest, or hundreds of the usual ones.
+const READING: u32 = 256;
 /// How often somebody waits for another's job that then tells him nothing.
 const MOST_FLIGHTS: usize = 4;
 /// How long a request waits to know what it could have found.

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use stap_protocol::job::{OutputFile, Usage};
 use stap_store::Bounds;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -209,6 +209,27 @@ async fn the_second_of_two_equal_requests_gets_what_the_first_one_got() {
     assert_eq!(second.report, first.report);
     let other = play.get(2, job("c", "y")).await;
     assert_eq!((other.origin.clone(), text(&other)), (Origin::Miss, "c"));
+}
+
+#[tokio::test]
+async fn kept_results_that_nobody_is_charged_for_have_a_bound() {
+    let mut play = Play::begin(&RULES);
+    play.get(1, job("a", "x")).await;
+    let free = || play.results.0.reading.available_permits();
+    let all = free();
+    let asked: Vec<_> = (0..3).map(|from| play.ask(from, job("b", "x"))).collect();
+    let mut found = Vec::new();
+    for asked in asked {
+        found.push(asked.await.unwrap().unwrap());
+    }
+    assert!(found.iter().all(|found| found.origin == Origin::Hit));
+    assert!((all - 3..all).contains(&free()), "held, once for a flight");
+    drop(found);
+    assert_eq!(free(), all);
+    for (bytes, mebibytes) in [(0, 1), (100_000, 1), (1 << 20, 3), (32 << 20, 96)] {
+        assert_eq!(permits(bytes), mebibytes);
+    }
+    assert_eq!(permits(u64::MAX), READING, "it is read alone");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use stap_tests::lab::{self, HELLO, Lab, User, mode, set_mode};
 use stap_tests::requirement;
 use stap_tests::root::Bare;
 use stap_tests::server::{Server, parse_pid};
+use stap_tests::{process, wait};
 
 use crate::authorize::{GLOBAL, authorize, certificate};
 
@@ -37,8 +38,14 @@ pub(crate) fn another_certificate(lab: &Lab) -> PathBuf {
     let elsewhere = lab.bob().home().join("elsewhere");
     let start = lab.bob().command("stap-start-server");
     let start = start.env("SYSTEMTAP_DIR", &elsewhere).run();
-    let pid = parse_pid(&start.exits(0).out()).to_string();
-    lab.bob().run("stap-stop-server", [pid]).exits(0);
+    let pid = parse_pid(&start.exits(0).out());
+    lab.bob()
+        .run("stap-stop-server", [pid.to_string()])
+        .exits(0);
+    wait::until_true("it has ended", || {
+        let servers = process::named("stap-serverd");
+        servers.iter().all(|server| server.pid != pid)
+    });
     elsewhere.join("ssl/server/stap.cert")
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use stap_tests::lab::{self, HELLO, User};
 use stap_tests::mdns::Avahi;
 use stap_tests::server::{Server, fresh_log, log_option};
+use stap_tests::wait;
 
 /// Makes a machine owner key as an operator does, and returns its fingerprint.
 fn make_key(user: User) -> String {
@@ -129,11 +130,16 @@ fn the_keys_that_sign_are_announced_behind_the_certificate() {
         let avahi = Avahi::start(lab);
         let print = make_key(lab.alice());
         let _server = lab.serve(lab.alice());
-        let seen = avahi.browse().out();
-        let text = seen
-            .lines()
-            .find(|line| line.starts_with('=') && line.contains("certinfo="))
-            .unwrap_or_default();
-        assert!(text.contains(&format!("\"mok_info={print}\"")), "{seen}");
+        let mut seen = String::new();
+        // Our own tools may hear it before others do.
+        wait::until_true("it is announced", || {
+            seen = avahi.browse().out();
+            let mut lines = seen.lines();
+            lines.any(|line| line.starts_with('=') && line.contains("certinfo="))
+        });
+        let keys = format!("\"mok_info={print}\"");
+        let mut lines = seen.lines();
+        let is_behind = |line: &str| line.starts_with('=') && line.contains(&keys);
+        assert!(lines.any(is_behind), "{seen}");
     });
 }

@@ -16,6 +16,7 @@ use stap_tests::world::TARGET_ROOT;
 
 use crate::authorize::authorize;
 use crate::manager::{SERVICE, service_account};
+use crate::tracepoints::costs;
 
 /// What a client got: what it saw, and its module.
 #[derive(Debug, PartialEq, Eq)]
@@ -174,6 +175,30 @@ fn a_target_that_is_changed_under_a_running_server_is_compiled_for_anew() {
         assert_eq!(ask(alice, &server, "stap", ONE).status, Some(0));
         assert_eq!(ask(alice, &server, "at last", ONE).status, Some(0));
         assert_eq!(origins(&server), ["miss", "hit", "miss", "miss", "hit"]);
+        // stap looks for its probes by its own time; nobody but the server has made them anew.
+        let [before, header, stap] = costs(&server)[..] else {
+            panic!("{}", server.said());
+        };
+        let bound = 3.0 * before;
+        assert!(header < bound && stap < bound, "{before} {header} {stap}");
+        assert_eq!(server.said().matches("; its jobs wait").count(), 1);
+    });
+}
+
+#[test]
+fn what_was_replayed_is_not_given_out_where_the_policy_has_make_run() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        let (replaying, making) = (root::serve(alice), root::serve_making(alice));
+        for server in [&replaying, &making, &replaying, &making] {
+            assert_eq!(ask(alice, server, "asked", ONE).status, Some(0));
+        }
+        for server in [&replaying, &making] {
+            assert_eq!(origins(server), ["miss", "hit"], "{}", server.said());
+        }
     });
 }
 

@@ -75,7 +75,7 @@ fn ask(user: User, server: &Server, arguments: &[&str]) -> Finished {
 }
 
 /// The processor time of each job that has ended, in seconds.
-fn costs(server: &Server) -> Vec<f64> {
+pub(crate) fn costs(server: &Server) -> Vec<f64> {
     let said = server.said();
     let costs = said.lines().filter_map(|line| {
         let (_, job) = line.split_once("job ended: ")?;

@@ -10,6 +10,7 @@ use stap_tests::peer;
 use stap_tests::process;
 
 use crate::authorize::{GLOBAL, assert_trusts_exactly, authorize, certificate};
+use crate::nss::another_certificate;
 use crate::start::assert_database_modes;
 
 const PARSE: [&str; 3] = ["-p1", "-e", HELLO];
@@ -44,21 +45,7 @@ fn s39b_a_user_who_trusts_somebody_else_sends_nothing() {
 
 /// Makes `user` trust a server that is not running: one of bob's own, with databases elsewhere.
 fn authorize_another_certificate(lab: &Lab, user: User) {
-    let elsewhere = lab.bob().home().join("elsewhere");
-    let start = lab
-        .bob()
-        .command("stap-start-server")
-        .env("SYSTEMTAP_DIR", &elsewhere);
-    let pid = stap_tests::server::parse_pid(&start.run().exits(0).out());
-    lab.bob()
-        .run("stap-stop-server", [pid.to_string()])
-        .exits(0);
-    stap_tests::wait::until_true("it has ended", || {
-        process::named("stap-serverd")
-            .iter()
-            .all(|server| server.pid != pid)
-    });
-    let other = elsewhere.join("ssl/server/stap.cert");
+    let other = another_certificate(lab);
     user.run("stap-authorize-server-cert", [other]).exits(0);
 }
 

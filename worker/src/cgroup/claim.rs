@@ -23,12 +23,21 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Makes and locks a base below `parent`.
+    /// Makes and locks a base below `parent`. A worker that starts at the same time may take it for a dead one's
+    /// before it is locked, and one in another pid namespace may have its name; so there are several names.
     pub(super) fn below(parent: &Path) -> Result<Self, CgroupError> {
-        let base = parent.join(format!("{PREFIX}{}", std::process::id()));
+        let name = format!("{PREFIX}{}", std::process::id());
+        let claim = Self::named(parent.join(&name));
+        (1..NAMES).fold(claim, |claim, number| {
+            claim.or_else(|_taken| Self::named(parent.join(format!("{name}-{number}"))))
+        })
+    }
+
+    fn named(base: PathBuf) -> Result<Self, CgroupError> {
         file::create(&base)?;
-        let lock = locked(&base)?.ok_or_else(|| {
-            CgroupError::Unavailable(format!("{} is locked by another worker", base.display()))
+        let lock = locked(&base)?.filter(|lock| is_still(lock, &base));
+        let lock = lock.ok_or_else(|| {
+            CgroupError::Unavailable(format!("{} was taken by another worker", base.display()))
         })?;
         Ok(Self { base, _lock: lock })
     }
@@ -93,6 +102,13 @@ fn locked(path: &Path) -> Result<Option<OwnedFd>, CgroupError> {
     }
 }
 
+/// Whether a name leads to what was opened.
+fn is_still(directory: &OwnedFd, path: &Path) -> bool {
+    let named = rustix::fs::lstat(path).map(|stat| (stat.st_dev, stat.st_ino));
+    let opened = rustix::fs::fstat(directory).map(|stat| (stat.st_dev, stat.st_ino));
+    named.is_ok() && named == opened
+}
+
 /// Whether a group is the base of a worker of this user. Those of others are theirs to remove.
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
@@ -104,6 +120,7 @@ fn is_ours(path: &Path) -> bool {
 }
 
 const PREFIX: &str = "stap-worker-";
+const NAMES: u32 = 8;
 /// How long killed processes may take to disappear; a big one gives back its memory first.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(2);

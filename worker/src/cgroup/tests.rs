@@ -1,6 +1,7 @@
 //! The drivers on the real kernel. Where this host has no groups for us, the tests say so and pass,
 //! unless `STAP_TEST_REQUIRE` names `cgroup`.
 
+use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -46,6 +47,7 @@ fn waiting(script: &str) -> Child {
     Command::new("sh")
         .args(["-c", &script])
         .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap()
 }
@@ -122,10 +124,13 @@ fn processes_are_bounded(hierarchy: &Hierarchy) {
 fn a_tree_that_fights_back_is_killed(hierarchy: &Hierarchy) {
     let group = hierarchy.create("tree", &limits(&[])).unwrap();
     let fight = "trap '' TERM INT HUP; setsid sh -c 'trap \"\" TERM; tail -f /dev/null' & \
-                 tail -f /dev/null & kill -STOP $!; wait";
+                 tail -f /dev/null & kill -STOP $!; echo fights; wait";
     let mut child = waiting(fight);
     group.enter(Pid::from_child(&child)).unwrap();
     drop(child.stdin.take());
+    let mut said = [0; 7];
+    child.stdout.take().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"fights\n");
     rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert!(!group.is_empty().unwrap());
     group.kill().unwrap();

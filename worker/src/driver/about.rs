@@ -33,6 +33,8 @@ pub enum State {
     Proven,
     /// There is none, for this reason.
     Refused(String),
+    /// The policy has no room for it, for this reason; another one may have.
+    TooLarge(String),
 }
 
 impl About {
@@ -59,6 +61,19 @@ impl About {
         Self::decode(&content)
     }
 
+    /// Why another, of a kit that could be proven now, need not be tried for.
+    #[must_use]
+    pub fn refuses(&self, other: &Self) -> Option<&str> {
+        let State::Refused(reason) = &self.state else {
+            return None;
+        };
+        let proven = Self {
+            state: State::Proven,
+            ..self.clone()
+        };
+        (proven == *other).then_some(reason)
+    }
+
     /// What the seal of its entry says that jobs saw.
     #[must_use]
     pub fn seen(&self) -> String {
@@ -73,9 +88,10 @@ impl About {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let reason = match &self.state {
-            State::Proven => "",
-            State::Refused(reason) => reason,
+        let (word, reason) = match &self.state {
+            State::Proven => (PROVEN, ""),
+            State::Refused(reason) => (REFUSED, reason.as_str()),
+            State::TooLarge(reason) => (TOO_LARGE, reason.as_str()),
         };
         let identity = hexadecimal(&self.identity.0);
         let fields = [
@@ -85,6 +101,7 @@ impl About {
             self.build_tree.as_os_str().as_encoded_bytes(),
             self.program.as_bytes(),
             self.flags.as_bytes(),
+            word.as_bytes(),
             reason.as_bytes(),
         ];
         // Paths have no NUL, and nothing else that is written here does.
@@ -93,7 +110,7 @@ impl About {
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let fields: Vec<_> = bytes.split(|byte| *byte == 0).collect();
-        let [format, identity, root, tree, program, flags, reason] = fields.as_slice() else {
+        let [format, identity, root, tree, program, flags, word, reason] = fields.as_slice() else {
             return None;
         };
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
@@ -111,10 +128,11 @@ impl About {
             build_tree: path(tree),
             program: text(program)?,
             flags: text(flags)?,
-            state: if reason.is_empty() {
-                State::Proven
-            } else {
-                State::Refused(reason)
+            state: match text(word)?.as_str() {
+                PROVEN => State::Proven,
+                REFUSED => State::Refused(reason),
+                TOO_LARGE => State::TooLarge(reason),
+                _ => return None,
             },
         })
     }
@@ -133,7 +151,10 @@ fn digest(digits: &str) -> Option<[u8; 32]> {
 
 /// What this file is called in an entry.
 pub(super) const ABOUT: &str = "about";
-const FORMAT: &str = "stap-kbuild kit 1";
+const FORMAT: &str = "stap-kbuild kit 2";
+const PROVEN: &str = "proven";
+const REFUSED: &str = "refused";
+const TOO_LARGE: &str = "too large";
 /// Two paths and a reason.
 const MAX: u64 = 32 << 10;
 
@@ -153,11 +174,24 @@ mod tests {
         };
         let text = about.encode();
         assert_eq!(About::decode(&text), Some(about.clone()));
+        for state in [State::Proven, State::TooLarge("no room".to_owned())] {
+            let other = About {
+                state,
+                ..about.clone()
+            };
+            assert_eq!(About::decode(&other.encode()), Some(other));
+        }
         let proven = About {
             state: State::Proven,
-            ..about
+            ..about.clone()
         };
-        assert_eq!(About::decode(&proven.encode()), Some(proven));
+        assert_eq!(about.refuses(&proven), Some("no room"));
+        assert_eq!(proven.refuses(&proven), None);
+        let changed = About {
+            identity: TargetIdentity([8; 32]),
+            ..proven
+        };
+        assert_eq!(about.refuses(&changed), None);
         for end in 0..text.len() - "no room".len() {
             assert_eq!(About::decode(&text[..end]), None, "{end}");
         }

@@ -135,10 +135,11 @@ impl Kits {
                 self.tried(store, learner, &key, about, Ok(&kit)).0
             }
             Outcome::Refused(reason) => self.tried(store, learner, &key, about, Err(reason)).0,
+            Outcome::Failed(reason) => postponed(learner, identity, &reason),
             Outcome::Broken(fault) => {
                 let reason = sentence(&fault);
                 leak = matches!(fault, Fault::Leak(_)).then_some(fault);
-                self.tried(store, learner, &key, about, Err(reason)).0
+                postponed(learner, identity, &reason)
             }
             Outcome::Changed | Outcome::Cancelled => State::Unknown,
         };
@@ -160,22 +161,30 @@ impl Kits {
                 tracing::info!("pass 4 runs make: it is being recorded");
                 return Offer::Make;
             }
-            State::Tried(last) if last.identity == identity && last.is_refused => {
-                return Offer::Make;
-            }
-            State::Tried(last) if last.identity == identity => {
+            state if state.has_make_run(identity, PATIENCE) => return Offer::Make,
+            State::Shown(of) if of == identity => {
                 store.touch(key);
                 if let Some(shown) = self.found(key) {
                     return Offer::Kit(shown);
                 }
             }
-            State::Tried(_) | State::Unknown => {}
+            _ => {}
         }
         // What is shown under this name may be of another identity.
         self.forget(key);
         let about = About::of(learner.stage.served, learner.variant, identity);
         // What is of no use is found out from a small file, and not from all of it.
-        let is_kept = About::load(store, key).as_ref() == Some(&about);
+        let kept = About::load(store, key);
+        if let Some(reason) = kept.as_ref().and_then(|kept| kept.refuses(&about)) {
+            store.touch(key);
+            let (target, flags) = (&learner.stage.served.target.name, learner.variant.name());
+            tracing::warn!(
+                "pass 4 for {target} ({flags}) runs make as usual, as was found out before: {reason}"
+            );
+            known.state = State::Refused(identity);
+            return Offer::Make;
+        }
+        let is_kept = kept.as_ref() == Some(&about);
         let kit = is_kept.then(|| Kit::load(store, key, &about)).flatten();
         let Some(kit) = kit else {
             known.state = State::Unknown;
@@ -202,24 +211,29 @@ impl Kits {
     ) -> (State, Offer) {
         let target = &learner.stage.served.target.name;
         let (flags, identity) = (learner.variant.name(), about.identity);
-        match kit.and_then(|kit| self.show(key, kit)) {
+        let shown = kit
+            .map_err(NotShown::Refused)
+            .and_then(|kit| self.show(key, kit));
+        let (reason, state) = match shown {
             Ok(shown) => {
                 tracing::info!("pass 4 for {target} ({flags}) is replayed without make");
-                (State::tried(identity, false), Offer::Kit(shown))
+                return (State::Shown(identity), Offer::Kit(shown));
             }
-            Err(reason) => {
-                tracing::warn!("pass 4 for {target} ({flags}) runs make as usual: {reason}");
-                let about = About {
-                    state: about::State::Refused(reason),
-                    ..about
-                };
-                let kept = store.publish_sealed(key, &about.seen(), &vec![about.part()]);
-                if let Err(error) = kept {
-                    tracing::debug!(%error, "the doctor will not know why");
-                }
-                (State::tried(identity, true), Offer::Make)
+            // What was proven stays.
+            Err(NotShown::Unwritable(reason)) => {
+                let state = postponed(learner, identity, &reason);
+                return (state, Offer::Make);
             }
+            Err(NotShown::Refused(reason)) => (reason.clone(), about::State::Refused(reason)),
+            Err(NotShown::TooLarge(reason)) => (reason.clone(), about::State::TooLarge(reason)),
+        };
+        tracing::warn!("pass 4 for {target} ({flags}) runs make as usual: {reason}");
+        let about = About { state, ..about };
+        let kept = store.publish_sealed(key, &about.seen(), &vec![about.part()]);
+        if let Err(error) = kept {
+            tracing::debug!(%error, "the doctor will not know why");
         }
+        (State::Refused(identity), Offer::Make)
     }
 
     /// Records; what was recorded while jobs began to see something else is of no use.
@@ -234,6 +248,7 @@ impl Kits {
                 }
             },
             Ok(Learned::Refused(reason)) => Outcome::Refused(reason),
+            Ok(Learned::Failed(reason)) => Outcome::Failed(reason),
             Ok(Learned::Cancelled) => Outcome::Cancelled,
             Err(fault) => Outcome::Broken(fault),
         }
@@ -276,7 +291,7 @@ impl Kits {
         match station.sights.identify(station, &served.target.name).await {
             Ok(identity) if identity == about.identity => match about.state {
                 about::State::Proven => (Way::Replayed, String::new()),
-                about::State::Refused(reason) => by_make(&reason),
+                about::State::Refused(reason) | about::State::TooLarge(reason) => by_make(&reason),
             },
             // It will be recorded anew.
             Ok(_) => (Way::Untried, String::new()),
@@ -293,12 +308,12 @@ impl Kits {
     }
 
     /// Makes it visible for jobs, and takes away what that is too much for.
-    fn show(&self, key: &str, kit: &Kit) -> Result<Shown, String> {
+    fn show(&self, key: &str, kit: &Kit) -> Result<Shown, NotShown> {
         let (bytes, most) = (kit.bytes(), self.bounds.shown.bytes());
         if bytes > most {
-            return Err(format!(
+            return Err(NotShown::TooLarge(format!(
                 "it takes {bytes} bytes, and the policy's compile.shown allows {most}"
-            ));
+            )));
         }
         let mut places = self.places();
         let mut total: u64 = places.iter().map(|place| place.bytes).sum();
@@ -306,8 +321,9 @@ impl Kits {
             total -= places.remove(0).bytes;
         }
         let shown = kit.show(&self.shelf);
-        let shown =
-            shown.map_err(|error| format!("what jobs are to see cannot be written: {error}"))?;
+        let shown = shown.map_err(|error| {
+            NotShown::Unwritable(format!("what jobs are to see cannot be written: {error}"))
+        })?;
         places.push(Place {
             key: key.to_owned(),
             bytes,
@@ -399,12 +415,34 @@ impl Kits {
 enum Outcome {
     Learned(Kit),
     Refused(String),
+    /// The next try may succeed.
+    Failed(String),
     /// No jail could be built, or one is not gone.
     Broken(Fault),
     /// It is of something that nobody sees any more.
     Changed,
     /// The server ends.
     Cancelled,
+}
+
+/// Why there is nothing that jobs can see.
+#[derive(Debug)]
+enum NotShown {
+    /// make is to run.
+    Refused(String),
+    /// More than the policy has room for.
+    TooLarge(String),
+    /// No room on the disk, or the like.
+    Unwritable(String),
+}
+
+/// After a try that says nothing of the target.
+fn postponed(learner: &Learner<'_>, identity: TargetIdentity, reason: &str) -> State {
+    let (target, flags) = (&learner.stage.served.target.name, learner.variant.name());
+    tracing::warn!(
+        "pass 4 for {target} ({flags}) runs make, for a quarter of an hour at least: {reason}"
+    );
+    State::failed(identity)
 }
 
 /// What the names of entries begin with.

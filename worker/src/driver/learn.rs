@@ -27,6 +27,8 @@ pub enum Learned {
     Proven(Kit),
     /// Pass 4 of this target takes the ordinary way, for this reason.
     Refused(String),
+    /// Something came between that says nothing of the target.
+    Failed(String),
     /// Nobody waits for it any more.
     Cancelled,
 }
@@ -83,6 +85,7 @@ impl Learner<'_> {
             Err(Stop::Fault(fault)) => Err(fault),
             Err(Stop::Cancelled) => Ok(Learned::Cancelled),
             Err(Stop::Refused(reason)) => Ok(Learned::Refused(reason)),
+            Err(Stop::Failed(reason)) => Ok(Learned::Failed(reason)),
         }
     }
 
@@ -169,6 +172,7 @@ impl Learner<'_> {
         match proof.map_err(Stop::Fault)? {
             Proof::Same => Ok(()),
             Proof::Different(reason) => Err(Stop::Refused(reason)),
+            Proof::Failed(reason) => Err(Stop::Failed(reason)),
             Proof::Cancelled => Err(Stop::Cancelled),
         }
     }
@@ -261,7 +265,7 @@ impl Learner<'_> {
             .map_err(|stop| match stop {
                 Stop::Fault(fault) => sentence(&fault),
                 Stop::Cancelled => "cancelled".to_owned(),
-                Stop::Refused(reason) => reason,
+                Stop::Refused(reason) | Stop::Failed(reason) => reason,
             })
     }
 
@@ -273,7 +277,7 @@ impl Learner<'_> {
             (ASKING, asking.as_slice(), false),
         ];
         let watching = self.shelf.put(&seen);
-        let watching = watching.map_err(|error| Stop::Refused(unwritable(&error)))?;
+        let watching = watching.map_err(|error| Stop::Failed(unwritable(&error)))?;
         let order = Order::Script { name, script };
         let left = self.left(&order, Some(watching.path())).await?;
         let asked = left.beside.get(ASKED).ok_or_else(|| {
@@ -332,10 +336,15 @@ impl Learner<'_> {
         match finished.end {
             End::Exited(0) => Ok(finished),
             End::Cancelled => Err(Stop::Cancelled),
-            end => Err(Stop::Refused(format!(
-                "a trusted build ended with {end:?}: {}",
-                telling_line(&finished.stderr.bytes)
-            ))),
+            end => {
+                let said = telling_line(&finished.stderr.bytes);
+                let reason = format!("a trusted build ended with {end:?}: {said}");
+                Err(match end {
+                    // It was not the build that ended it.
+                    End::Limit(_) | End::Signalled(_) => Stop::Failed(reason),
+                    _ => Stop::Refused(reason),
+                })
+            }
         }
     }
 }
@@ -346,6 +355,7 @@ pub(super) enum Stop {
     Fault(Fault),
     Cancelled,
     Refused(String),
+    Failed(String),
 }
 
 pub(super) fn unwritable(error: &io::Error) -> String {
@@ -364,7 +374,7 @@ fn telling_line(stderr: &[u8]) -> String {
 fn succeeded(proof: Result<(), Stop>, otherwise: &str) -> Result<bool, Stop> {
     match proof {
         Ok(()) => Ok(true),
-        Err(Stop::Refused(reason)) => {
+        Err(Stop::Refused(reason) | Stop::Failed(reason)) => {
             tracing::warn!("pass 4 is replayed {otherwise}: {reason}");
             Ok(false)
         }

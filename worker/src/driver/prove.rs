@@ -14,6 +14,8 @@ pub enum Proof {
     Same,
     /// One is not, or was not replayed.
     Different(String),
+    /// Something came between.
+    Failed(String),
     /// Nobody waits for it any more.
     Cancelled,
 }
@@ -50,7 +52,7 @@ pub async fn prove(
 ) -> Result<Proof, Fault> {
     let shown = match kit.show(learner.shelf) {
         Ok(shown) => shown,
-        Err(error) => return Ok(Proof::Different(unwritable(&error))),
+        Err(error) => return Ok(Proof::Failed(unwritable(&error))),
     };
     for example in examples {
         let finished = match learner.build(&example.order(), Some(shown.path())).await {
@@ -58,6 +60,7 @@ pub async fn prove(
             Err(Stop::Fault(fault)) => return Err(fault),
             Err(Stop::Cancelled) => return Ok(Proof::Cancelled),
             Err(Stop::Refused(reason)) => return Ok(Proof::Different(reason)),
+            Err(Stop::Failed(reason)) => return Ok(Proof::Failed(reason)),
         };
         let Some(workspace) = &finished.workspace else {
             return Ok(Proof::Different("a replay left no files".to_owned()));

@@ -8,6 +8,7 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
+use stap_driver::shim;
 use stap_policy::{Limits, Policy, builtin};
 use stap_protocol::job::{Job, JobId, Outcome, OutputFile, Report, Usage};
 use stap_protocol::target::TargetName;
@@ -111,6 +112,9 @@ async fn attempted(
         // Others may have changed what jobs see while answers were built.
         own = seed().await;
     }
+    if let Some(leak) = warmth.leaks.take(slot) {
+        return Err(leak);
+    }
     let seed = Seed { queries, ..own };
     if cancelled.is_cancelled() {
         return Ok((bare(Outcome::Cancelled), None));
@@ -134,7 +138,7 @@ async fn attempted(
     if let (Some(_), Some(workspace)) = (driver, &finished.workspace)
         && let Some(how) = note(workspace)
     {
-        tracing::info!("pass 4: {how}");
+        tracing::info!("pass 4: {}", believable(&how, finished.usage.cpu));
     }
     if let Some(workspace) = &finished.workspace {
         warmth.note_asked(served, &arguments, workspace);
@@ -206,6 +210,14 @@ fn reported(finished: Finished, limits: &Limits, class: &str) -> Report {
     }
 }
 
+/// A job can write its note itself, and took no more time than the kernel counted.
+fn believable(note: &str, cpu: Duration) -> &str {
+    match shim::time_in(note) {
+        Some(compiling) if compiling > cpu => shim::REPLAYED,
+        _ => note,
+    }
+}
+
 /// Adds lines of the server's own to what stap has said.
 fn add_notes(stderr: &mut Vec<u8>, notes: Vec<String>) {
     for note in notes {
@@ -263,3 +275,22 @@ pub(crate) fn last_line(stderr: &[u8]) -> String {
 }
 
 const MAX_LINE: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_has_no_more_time_than_its_job_took() {
+        let cpu = Duration::from_millis(1500);
+        let honest = "replayed, 1500 ms of processor time for compiling";
+        let boasting = "replayed, 1501 ms of processor time for compiling";
+        assert!(shim::time_in(honest).is_some() && shim::time_in(boasting).is_some());
+        assert_eq!(believable(honest, cpu), honest);
+        assert_eq!(believable(boasting, cpu), "replayed");
+        assert_eq!(
+            believable("nothing like it was recorded", cpu),
+            "nothing like it was recorded"
+        );
+    }
+}

@@ -75,7 +75,8 @@ impl Stage<'_> {
             errand.view.binds.push(bind.map_err(irregular)?);
             errand.links = linked(queries)?;
         }
-        if self.station.pace.is_quick() {
+        // A policy that has make run wants jobs kept apart more than it wants them quick.
+        if self.station.replays && self.station.pace.is_quick() {
             use_huge_pages(&mut errand.command.environment);
         }
         Ok(Errand {

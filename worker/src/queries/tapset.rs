@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
+
 use crate::targets::Served;
 use crate::targets::root::Root;
 
@@ -82,10 +84,7 @@ impl Tapset {
     /// taken for one that does waits for nothing more than he would have compiled himself.
     #[must_use]
     pub(super) fn may_ask(&self, text: &[u8]) -> bool {
-        let has = |words: &str| {
-            let mut places = text.windows(words.len());
-            places.any(|window| window == words.as_bytes())
-        };
+        let has = |words: &str| memmem::find(text, words.as_bytes()).is_some();
         has(TRACEPOINT) || self.heads.iter().any(|head| has(&format!("{head}.")))
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use stap_driver::shim::{DEFERRED, MAKEFILE, NAME};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use crate::slots::Slot;
 use crate::station::Station;
 use crate::store::hexadecimal;
 use crate::targets::Served;
-use crate::warm::{Variant, Warmth};
+use crate::warm::{PATIENCE, Variant, Warmth};
 
 /// Where, for whom, and in whose turn queries are built.
 pub(super) struct Worksite<'a> {
@@ -44,8 +45,11 @@ pub(super) enum Progress {
         all: usize,
     },
     Complete,
-    /// Not tried again by this worker, for this reason.
-    GivenUp(String),
+    /// Not tried again for a while, for this reason.
+    GivenUp {
+        reason: String,
+        since: Instant,
+    },
 }
 
 /// Why a step came to nothing.
@@ -54,12 +58,6 @@ enum Stop {
     /// The next job may try again.
     Postponed(String),
     GivenUp(String),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::GivenUp(sentence(&fault))
-    }
 }
 
 impl Worksite<'_> {
@@ -87,6 +85,11 @@ impl Worksite<'_> {
     }
 
     async fn advance(&self, progress: &mut Progress, is_wanted: impl Fn(&Batch) -> bool) -> Step {
+        if let Progress::GivenUp { since, .. } = progress
+            && since.elapsed() >= PATIENCE
+        {
+            *progress = Progress::Unknown;
+        }
         let stepped = match progress {
             Progress::Unknown => self.begin().await,
             Progress::Underway { left, all } => match left.iter().position(&is_wanted) {
@@ -96,7 +99,7 @@ impl Worksite<'_> {
                 }),
                 None => return Step::Complete,
             },
-            Progress::Complete | Progress::GivenUp(_) => return progress.step(is_wanted),
+            Progress::Complete | Progress::GivenUp { .. } => return progress.step(is_wanted),
         };
         match stepped {
             Ok(next) => *progress = next,
@@ -107,7 +110,7 @@ impl Worksite<'_> {
                 tracing::warn!(
                     "jobs for {target} ({variant}) compile queries themselves: {reason}"
                 );
-                *progress = Progress::GivenUp(reason);
+                *progress = Progress::given_up(reason);
             }
         }
         let step = progress.step(is_wanted);
@@ -306,9 +309,16 @@ impl Worksite<'_> {
         errand: impl FnOnce(&Room) -> Result<Errand, Fault>,
     ) -> Result<Finished, Stop> {
         let jail = &self.station.jail;
-        let room = jail.room(stage.identity())?;
-        let errand = errand(&room)?;
-        let finished = jail.run(errand, room, self.cancelled).await?;
+        let ran = async {
+            let room = jail.room(stage.identity())?;
+            let errand = errand(&room)?;
+            jail.run(errand, room, self.cancelled).await
+        };
+        let finished = ran.await.map_err(|fault| {
+            let reason = sentence(&fault);
+            self.warmth.leaks.note(self.slot, fault);
+            Stop::GivenUp(reason)
+        })?;
         if matches!(finished.end, End::Cancelled) {
             return Err(Stop::Cancelled);
         }
@@ -352,6 +362,11 @@ impl Worksite<'_> {
 }
 
 impl Progress {
+    fn given_up(reason: String) -> Self {
+        let since = Instant::now();
+        Self::GivenUp { reason, since }
+    }
+
     fn underway(left: VecDeque<Batch>, all: usize) -> Self {
         if left.is_empty() {
             Self::Complete
@@ -367,7 +382,7 @@ impl Progress {
                 all: *all,
             },
             Self::Underway { .. } => Step::Complete,
-            Self::GivenUp(reason) => Step::GivenUp(reason.clone()),
+            Self::GivenUp { reason, .. } => Step::GivenUp(reason.clone()),
             Self::Unknown | Self::Complete => Step::Complete,
         }
     }

@@ -60,7 +60,13 @@ impl Store {
             return Err(Unfit::Absent);
         };
         let wanted = |path: &Path| path.starts_with(SEAL) || is_wanted(path);
-        let mut files = self.load_as(key, wanted, max);
+        let Ok(mut files) = self.files_of(key, wanted, max) else {
+            tracing::info!(
+                entry = key,
+                "what was kept cannot be opened now, and is not used"
+            );
+            return Err(Unfit::Absent);
+        };
         match open(key, seen, &mut files) {
             Ok(()) => Ok(files),
             Err(Broken::Outdated) => {
@@ -180,6 +186,24 @@ mod tests {
 
     fn load(store: &Store, key: &str) -> Result<Files, Unfit> {
         store.load_sealed(key, "seen", is_wanted, 1 << 10)
+    }
+
+    #[test]
+    fn what_cannot_be_opened_for_want_of_descriptors_is_not_dropped() {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let (_parent, store) = store();
+        store.publish_sealed("key", "seen", &files()).unwrap();
+        // Each test has a process of its own.
+        let usual = getrlimit(Resource::Nofile);
+        let none = rustix::process::Rlimit {
+            current: Some(0),
+            ..usual
+        };
+        setrlimit(Resource::Nofile, none).unwrap();
+        let loaded = load(&store, "key");
+        setrlimit(Resource::Nofile, usual).unwrap();
+        assert_eq!(loaded, Err(Unfit::Absent));
+        load(&store, "key").unwrap();
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The targets that are served, with what a job of each needs.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use stap_protocol::job::{Target, Unusable};
 use stap_protocol::target::TargetName;
 
-use super::identity::{Stap, build_id};
+use super::identity::{Stap, build_id, stamp};
+use super::root::Root;
+use super::tree::Tree;
 use super::{Found, STAP, Survey, on_host};
 
 /// What can be built, decided once at the start.
@@ -27,6 +30,32 @@ pub struct Served {
     pub is_foreign: bool,
     /// Whether stap and headers are real and known, so that warming is worth while.
     pub can_be_warmed: bool,
+}
+
+impl Served {
+    /// What the [build id](Target::build_id) would be, if the target were looked for now. The version of stap is taken
+    /// to be the one of the start.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there any more.
+    pub fn current_build_id(&self) -> io::Result<String> {
+        let Target {
+            root,
+            build_tree,
+            stap,
+            stap_version,
+            ..
+        } = &self.target;
+        let root = Root::open(root)?;
+        let tree = Tree::read(&root, build_tree).map_err(io::Error::other)?;
+        let stap = Stap {
+            path: stap.clone(),
+            version: stap_version.clone(),
+            stamp: stamp(&root, stap)?,
+        };
+        build_id(&root, &tree, &stap)
+    }
 }
 
 /// Which stap runs for the targets of a root: what was found out by starting it.

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -25,6 +25,12 @@ pub fn build_id(root: &Root, tree: &Tree, stap: &Stap) -> io::Result<String> {
     for optional in [SYMBOLS_FILE, COMPILE_FILE, VERSION_FILE] {
         digest.field(&content(root, &tree.path.join(optional)).unwrap_or_default());
     }
+    // stap does not read these, but names its probes and queries after their sizes and times.
+    let of_tree = NAMED_AFTER_IN_TREE.map(|name| tree.path.join(name));
+    let of_root = NAMED_AFTER.map(PathBuf::from);
+    for path in of_tree.into_iter().chain(of_root) {
+        digest.field(&stamp(root, &path).unwrap_or_default());
+    }
     digest.field(&stamp(root, &tree.compiler)?);
     digest.field(stap.version.as_bytes());
     digest.field(stap.path.as_os_str().as_encoded_bytes());
@@ -36,21 +42,21 @@ pub fn build_id(root: &Root, tree: &Tree, stap: &Stap) -> io::Result<String> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stap {
     /// Inside the root, or on this host where it is an override.
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
     /// What it says of itself.
     pub version: String,
     /// Size and time of the program; stap's own cache goes by these too.
     pub stamp: Vec<u8>,
 }
 
-/// Returns the size and the time of change of a file, for programs that are too large to be read at
+/// Returns the size and the time of change of a file or a directory, for programs that are too large to be read at
 /// every start.
 ///
 /// # Errors
 ///
 /// When there is none.
 pub fn stamp(root: &Root, path: &Path) -> io::Result<Vec<u8>> {
-    let metadata = root.file(path)?.metadata()?;
+    let metadata = root.metadata(path)?;
     let stamp = format!(
         "{} {}.{}",
         metadata.len(),
@@ -89,10 +95,27 @@ fn content(root: &Root, path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Changes whenever the list of fields does, so that warm state of older versions is not taken.
-const FORMAT: &[u8] = b"stap target 1";
+const FORMAT: &[u8] = b"stap target 2";
 const SYMBOLS_FILE: &str = "Module.symvers";
 const COMPILE_FILE: &str = "include/generated/compile.h";
 const VERSION_FILE: &str = "include/generated/utsversion.h";
+/// Of a build tree, and the tree itself.
+const NAMED_AFTER_IN_TREE: [&str; 6] = [
+    "",
+    CONFIG_FILE,
+    ".version",
+    "include/linux/compile.h",
+    "include/linux/version.h",
+    "include/linux/utsrelease.h",
+];
+/// Of the rest of a root: the compiler under the name by which stap looks for it, and the runtime.
+const NAMED_AFTER: [&str; 5] = [
+    "/usr/bin/gcc",
+    "/usr/share/systemtap/runtime",
+    "/usr/share/systemtap/runtime/transport",
+    "/usr/share/systemtap/runtime/unwind",
+    "/usr/share/systemtap/runtime/linux",
+];
 /// Several times the symbol table of a distribution's kernel.
 const MAX_FILE: u64 = 256 << 20;
 

@@ -4,7 +4,7 @@
 //! The kernel resolves every path here with the root as `/`, so that neither a link nor `..` leads
 //! outside.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -82,6 +82,15 @@ impl Root {
             )));
         }
         Ok(file)
+    }
+
+    /// Looks at what `path` leads to without opening it.
+    ///
+    /// # Errors
+    ///
+    /// When it leads nowhere.
+    pub fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        File::from(self.open_in(path, OFlags::PATH)?).metadata()
     }
 
     /// Returns the names in a directory, sorted, at most `max` of them.

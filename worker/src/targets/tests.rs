@@ -107,6 +107,47 @@ fn a_build_id_changes_with_the_headers_and_with_stap() {
 }
 
 #[test]
+fn a_target_that_changes_under_a_worker_has_another_build_id() {
+    let root = root();
+    let stap_program = root.path().join(STAP.trim_start_matches('/'));
+    fs::write(&stap_program, "stap").unwrap();
+    let stamp = |path: &str| identity::stamp(&Root::open(root.path()).unwrap(), Path::new(path));
+    let stap = Stap {
+        stamp: stamp(STAP).unwrap(),
+        ..stap()
+    };
+    let survey = Survey::on("x86_64", &configuration(&[&root])).unwrap();
+    let catalogue = Catalogue::join(&survey, &BTreeMap::from([(0, Ok(stap))]), false);
+    let served = catalogue.served().next().unwrap();
+    let mut known = vec![served.target.build_id.clone()];
+    assert_eq!(served.current_build_id().unwrap(), known[0]);
+    let headers = root.path().join("usr/src/linux-headers");
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+    let changes: [&dyn Fn(); 4] = [
+        &|| {
+            let directory = fs::File::open(&headers).unwrap();
+            directory.set_modified(long_ago).unwrap();
+        },
+        &|| {
+            let config = "CONFIG_64BIT=y\nCONFIG_X86_64=y\n#\n";
+            fs::write(headers.join(".config"), config).unwrap();
+        },
+        &|| fs::write(root.path().join("usr/bin/gcc"), "another").unwrap(),
+        &|| fs::write(&stap_program, "another").unwrap(),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        change();
+        let build_id = served.current_build_id().unwrap();
+        assert!(!known.contains(&build_id), "change {number}");
+        known.push(build_id);
+    }
+    fs::write(root.path().join("usr/bin/other"), "").unwrap();
+    assert_eq!(served.current_build_id().ok().as_ref(), known.last());
+    fs::remove_dir_all(headers).unwrap();
+    served.current_build_id().unwrap_err();
+}
+
+#[test]
 fn what_is_of_no_use_is_listed_with_the_remedy() {
     let survey = |damage: &dyn Fn(&Path)| {
         let root = root();

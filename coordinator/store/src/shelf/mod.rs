@@ -191,6 +191,14 @@ impl Shelf {
         read
     }
 
+    /// Bytes of what is kept under a key, without a look into it.
+    #[must_use]
+    pub fn size(&self, key: &Key) -> Option<u64> {
+        let name = key.to_string();
+        let stat = rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        u64::try_from(stat.st_size).ok()
+    }
+
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Flaw> {
         // A FIFO would be waited for without NONBLOCK.
         let flags =
@@ -198,6 +206,8 @@ impl Shelf {
         let file = match rustix::fs::openat(&self.directory, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
+            // This process or the host lacks something just now, which says nothing of the entry.
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => return Ok(None),
             Err(Errno::LOOP) => return Err(Flaw::Irregular("a link")),
             Err(_) => return Err(Flaw::Irregular("not to be opened")),
         };

@@ -61,6 +61,21 @@ fn what_is_put_is_got_by_whoever_opens_the_same_directory() {
 }
 
 #[test]
+fn what_cannot_be_opened_for_want_of_descriptors_is_not_dropped() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let (_parent, shelf) = shelf();
+    shelf.put(&key(1), &report(5)).unwrap();
+    // Each test has a process of its own.
+    let usual = getrlimit(Resource::Nofile);
+    let current = Some(0);
+    setrlimit(Resource::Nofile, Rlimit { current, ..usual }).unwrap();
+    let got = shelf.get(&key(1));
+    setrlimit(Resource::Nofile, usual).unwrap();
+    assert_eq!(got, Ok(None));
+    assert_eq!(shelf.get(&key(1)), Ok(Some(report(5))));
+}
+
+#[test]
 fn an_altered_entry_is_never_given_out_and_goes() {
     type Change = fn(&Path);
     let changes: [(Change, Flaw); 9] = [
