@@ -84,6 +84,7 @@ pub async fn serve(
     };
     let mut session = Session {
         link,
+        stop: station.stop.clone(),
         station,
         slots,
         waiting: VecDeque::new(),
@@ -92,7 +93,6 @@ pub async fn serve(
         questions: JoinSet::new(),
         warming: JoinSet::new(),
         recordings: JoinSet::new(),
-        stop: CancellationToken::new(),
     };
     let outcome = session.run().await;
     session.end().await;

@@ -98,7 +98,8 @@ impl Warmth {
     }
 
     /// Returns the seed for a job, building it at the first need. Other jobs of the same target wait
-    /// for that one; a job that is cancelled while it waits gets nothing.
+    /// for that one; a job that is cancelled while it waits gets nothing. What is built is not lost with the job
+    /// that came first.
     pub async fn seed(
         &self,
         station: &Station,
@@ -186,7 +187,7 @@ impl Warmth {
         state.reconsider(served, seen);
         if matches!(*state, State::Unknown) {
             let site = Site::of(served, seen);
-            let warmed = self.warmed(station, served, variant, site, slot, cancelled);
+            let warmed = self.warmed(station, served, variant, site, slot);
             *state = warmed.await;
         }
         let seed = match &*state {
@@ -336,7 +337,6 @@ impl Warmth {
         variant: Variant,
         site: Site,
         slot: Slot,
-        cancelled: &CancellationToken,
     ) -> State {
         let identity = self.identity_of(served, &site.build_id);
         let key = format!("{identity}-{}", variant.name());
@@ -347,7 +347,7 @@ impl Warmth {
         }
         let target = served.target.name.to_string();
         tracing::info!("warming {target} ({}); its jobs wait", variant.name());
-        match warm_up(station, served, variant, slot, cancelled).await {
+        match warm_up(station, served, variant, slot).await {
             Ok(WarmUp::Done(files)) => {
                 // What was made while the target changed belongs to neither; who comes next sees that it did.
                 if Site::of(served, None).build_id == site.build_id {
@@ -468,7 +468,6 @@ async fn warm_up(
     served: &Served,
     variant: Variant,
     slot: Slot,
-    cancelled: &CancellationToken,
 ) -> Result<WarmUp, Fault> {
     let stage = Stage {
         station,
@@ -478,7 +477,7 @@ async fn warm_up(
     };
     let room = station.jail.room(stage.identity())?;
     let errand = stage.warm_up(variant, &room)?;
-    let finished = station.jail.run(errand, room, cancelled).await?;
+    let finished = station.jail.run(errand, room, &station.stop).await?;
     let files = finished
         .workspace
         .as_ref()

@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use rustix::process::Signal;
 use stap_tests::command::Invocation;
 use stap_tests::lab::{self, Lab};
 use stap_tests::requirement;
@@ -145,8 +146,17 @@ fn nobody_has_to_wait_for_his_answer_until_pass_4_is_recorded() {
         let alice = lab.alice();
         let cache = alice.home().join("cache");
         let server = root::serve_one_from(alice, &cache);
+        // Who leaves while the target is warmed has done that for all who come.
+        let release = &root::releases()[0];
+        let at = format!("--server={}", server.address());
+        let leaving = alice.command("stap-client").args([&at, "-r", release]);
+        let leaving = leaving.args(["-p4", "-e", lab::HELLO]).start();
+        server.logs("; its jobs wait");
+        leaving.signal(Signal::INT);
+        leaving.finish();
         let said = |script| drop(module(lab, &server, script));
         said("probe begin { println(1) exit() }");
+        assert_eq!(server.said().matches("; its jobs wait").count(), 1);
         let first = server.said();
         assert!(!first.contains("is replayed without make"), "{first}");
         said("probe begin { println(2) exit() }");
@@ -269,6 +279,56 @@ fn a_header_that_changes_is_in_the_next_module() {
         assert!(!has(&before) && has(&after));
         assert_eq!(notes(&server).len(), 1, "{}", server.said());
         server.logs("recording pass 4 for");
+        let is_recorded = || server.said().matches("is replayed without make").count() == 2;
+        assert!(
+            (0..20).any(|_| wait::within_patience(is_recorded)),
+            "{}",
+            server.said()
+        );
+        // Who changes it again and again does not have it recorded again and again.
+        fs::write(&header, format!("{whole}{ADDED}\n\n{rest}")).unwrap();
+        assert!(has(&module(
+            lab,
+            &server,
+            "probe begin { println(3) exit() }"
+        )));
+        server.logs("what was recorded lately is of no use any more");
+        assert_eq!(server.said().matches("recording pass 4 for").count(), 1);
+    });
+}
+
+/// The rest of the slots is for jobs.
+#[test]
+#[ignore = "it takes minutes: tests/run --full"]
+fn there_is_one_recording_at_a_time_and_what_it_keeps_waiting_is_recorded_later() {
+    if !requirement::has_target_root() {
+        return;
+    }
+    lab::inside(|lab| {
+        let alice = lab.alice();
+        let cache = alice.home().join("cache");
+        let server = root::serve_from(alice, &cache, "personal");
+        let release = &root::releases()[0];
+        let at = format!("--server={}", server.address());
+        let both = |script: &str| {
+            let ask = |flags: &[&str]| {
+                let client = alice.command("stap-client").args([&at, "-r", release]);
+                let client = client.args(["-p4", "-e", script]).args(flags);
+                client.deadline(lab::SLOW).start()
+            };
+            for client in [ask(&[]), ask(&["-g"])] {
+                client.finish().exits(0);
+            }
+        };
+        both("probe begin { println(1) exit() }");
+        let count = |text: &str| server.said().matches(text).count();
+        let (begins, ends) = ("recording pass 4 for", "is replayed without make");
+        server.logs(begins);
+        assert!((0..20).any(|_| wait::within_patience(|| count(ends) == 1)));
+        assert_eq!(count(begins), 1, "{}", server.said());
+        both("probe begin { println(2) exit() }");
+        assert!((0..20).any(|_| wait::within_patience(|| count(ends) == 2)));
+        assert_eq!(count(begins), 2, "{}", server.said());
     });
 }
 

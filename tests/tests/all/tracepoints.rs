@@ -126,15 +126,27 @@ fn add_the_member() {
 
 /// A command that warms one target, without guru mode, which would have all probed once more.
 fn warm(user: User, cache: &Path) -> Invocation {
+    warm_with(user, cache, ROOM)
+}
+
+/// The same with so much room for recordings.
+fn warm_with(user: User, cache: &Path, room: &str) -> Invocation {
     let allowed = "\"-m\", \"-g\"";
-    assert!(PERSONAL.contains(allowed), "it is written otherwise now");
-    let policy = user.write("plain.toml", PERSONAL.replace(allowed, "\"-m\""));
+    assert!(
+        PERSONAL.contains(allowed) && PERSONAL.contains(ROOM),
+        "it is written otherwise now"
+    );
+    let policy = PERSONAL.replace(allowed, "\"-m\"").replace(ROOM, room);
+    let policy = user.write("plain.toml", policy);
     let (root, release) = (format!("--root={TARGET_ROOT}"), root::releases().remove(0));
     let command = user.command("stap-serverd").without_env("SYSTEMTAP_STAP");
     let command = command.env("XDG_CACHE_HOME", cache).arg("--warm");
     let command = command.args([&root, &format!("--policy={}", policy.display())]);
     command.args(["-r", &release]).deadline(lab::SLOW)
 }
+
+/// How a policy says it.
+const ROOM: &str = "kept   = \"2 GiB\"";
 
 /// The entries of a store whose names have a part in common.
 pub(crate) fn entries(cache: &Path, part: &str) -> Vec<String> {
@@ -189,6 +201,11 @@ fn a_warm_up_that_is_cut_short_goes_on_where_it_was_and_nothing_half_done_is_bel
             built,
             "something was built again"
         );
+        let small = warm_with(alice, &cache, "kept = \"1 MiB\"").run();
+        small.exits(1);
+        let told = small.out();
+        assert!(told.contains("has no room for the recordings"), "{small}");
+        assert_eq!(entries(&cache, "pass-4-"), [""; 0], "the bound holds");
     });
 }
 

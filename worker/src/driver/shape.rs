@@ -2,7 +2,8 @@
 //!
 //! The compiler then takes the same decisions, but numbers some names otherwise, and orders some
 //! instructions that do not depend on each other otherwise; so a register may be another one, and an
-//! instruction a byte longer. Everything else must be the same.
+//! instruction a byte longer. What code is, where in it something is, and what says so, is therefore not compared;
+//! everything else must be the same.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +14,8 @@ use object::{
 };
 
 /// Something that only one of two modules has: sections, symbols, relocations by what they mean, the
-/// sizes of all that is no code, and all that is text for people or the kernel's loader. `None` when
-/// they are alike.
+/// sizes of all that is no code, and all data, with what it points to, and text for people or the kernel's loader.
+/// `None` when they are alike.
 pub(super) fn difference(one: &[u8], other: &[u8]) -> Option<String> {
     let (Some(one), Some(other)) = (shape(one), shape(other)) else {
         return Some("one is no module".to_owned());
@@ -57,25 +58,33 @@ fn shape(module: &[u8]) -> Option<Shape> {
             || name == "__versions"
             || name == ".gnu.linkonce.this_module"
             || name.starts_with(".rodata.str");
-        if is_text {
+        let is_data = name.starts_with(".data") || name.starts_with(".rodata");
+        if is_text || is_data {
             note(
                 &mut shape,
                 format!("content {name} {:?}", section.data().ok()?),
             );
         }
-        for (_, relocation) in section.relocations() {
+        for (offset, relocation) in section.relocations() {
             let RelocationTarget::Symbol(index) = relocation.target() else {
                 return None;
             };
             let symbol = file.symbol_by_index(index).ok()?;
-            let target = match symbol.section_index() {
-                Some(index) if symbol.name().ok()?.is_empty() => {
-                    file.section_by_index(index).ok()?.name().ok()?.to_owned()
-                }
+            let within = symbol.section_index();
+            let within = within.and_then(|index| file.section_by_index(index).ok());
+            let target = match &within {
+                Some(section) if symbol.name().ok()?.is_empty() => section.name().ok()?.to_owned(),
                 _ => plain(symbol.name().ok()?),
             };
+            let is_in_code = within.is_some_and(|section| section.kind() == SectionKind::Text);
+            let from = is_data.then_some(offset);
+            let to = (is_data || is_code) && !is_in_code;
+            let to = to.then(|| relocation.addend());
             let kind = relocation.flags();
-            note(&mut shape, format!("relocation {name} {kind:?} {target}"));
+            note(
+                &mut shape,
+                format!("relocation {name} {from:?} {kind:?} {target} {to:?}"),
+            );
         }
     }
     for symbol in file.symbols() {
@@ -132,6 +141,52 @@ mod tests {
         changed[usize::try_from(start + size).unwrap() - 2] ^= 1;
         let found = difference(&own, &changed).unwrap();
         assert!(found.starts_with("symbol "), "{found}");
+        for name in [".data", ".rodata"] {
+            let section = file.section_by_name(name).unwrap();
+            let (start, size) = section.file_range().unwrap();
+            let mut changed = own.clone();
+            changed[usize::try_from(start + size / 2).unwrap()] ^= 1;
+            let found = difference(&own, &changed).unwrap();
+            assert!(found.starts_with(&format!("content {name} ")), "{name}");
+        }
+    }
+
+    /// An object whose data points to one byte of its text for people, and has a function that points to another.
+    fn pointing(from_data: i64, from_code: i64, behind: u64) -> Vec<u8> {
+        use object::write::{Object, Relocation, StandardSection};
+        use object::{Architecture, BinaryFormat, RelocationFlags, elf};
+        let mut file = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+        let text = file.section_id(StandardSection::ReadOnlyData);
+        file.append_section_data(text, b"text for people", 1);
+        let symbol = file.section_symbol(text);
+        for (section, offset, addend) in [
+            (StandardSection::Data, 0, from_data),
+            (StandardSection::Text, behind, from_code),
+        ] {
+            let section = file.section_id(section);
+            file.append_section_data(section, &[0; 32], 8);
+            let flags = RelocationFlags::Elf {
+                r_type: elf::R_X86_64_64,
+            };
+            let relocation = Relocation {
+                offset,
+                symbol,
+                addend,
+                flags,
+            };
+            file.add_relocation(section, relocation).unwrap();
+        }
+        file.write().unwrap()
+    }
+
+    #[test]
+    fn what_data_and_code_point_to_counts_and_where_in_code_it_says_so_does_not() {
+        let one = pointing(1, 2, 0);
+        assert_eq!(difference(&one, &pointing(1, 2, 8)), None);
+        for other in [pointing(2, 2, 0), pointing(1, 1, 0)] {
+            let found = difference(&one, &other).unwrap();
+            assert!(found.starts_with("relocation "), "{found}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use stap_jail::plan::{Bind, Identity};
 use stap_jail::seclusion::SeclusionError;
 use stap_policy::Pass4;
 use stap_protocol::job::{Configuration, Layer, Readiness, Target};
+use tokio_util::sync::CancellationToken;
 
 pub use self::ground::Ground;
 pub(crate) use self::ground::first_uid;
@@ -49,6 +50,8 @@ pub struct Station {
     pub arch: Option<String>,
     /// The server's own options, in front of every job's.
     pub server_options: Vec<String>,
+    /// Cancelled when the worker ends: what is made for all goes on without the client who came first.
+    pub stop: CancellationToken,
     /// Where workspaces are kept for inspection.
     pub keep_in: Option<PathBuf>,
     replacement: Option<Replacement>,
@@ -152,6 +155,7 @@ impl Station {
             binds,
             arch: configuration.arch.clone(),
             server_options: configuration.server_options.clone(),
+            stop: CancellationToken::new(),
             keep_in: configuration.keep.then_some(temporary),
             replacement,
             view,
