@@ -128,6 +128,10 @@ fn worker_of(server: &Server) -> i32 {
 /// The time of a process and of what it has waited for; see proc_pid_stat(5).
 fn times(pid: i32) -> (Duration, Duration) {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server runs");
+    times_in(&stat, rustix::param::clock_ticks_per_second())
+}
+
+fn times_in(stat: &str, ticks_per_second: u64) -> (Duration, Duration) {
     let (_, behind_name) = stat.rsplit_once(')').expect("a name is in parentheses");
     let ticks: Vec<u64> = behind_name
         .split_whitespace()
@@ -135,11 +139,40 @@ fn times(pid: i32) -> (Duration, Duration) {
         .take(4)
         .map(|word| word.parse().expect("times are whole numbers"))
         .collect();
-    let tick = Duration::from_secs(1)
-        / u32::try_from(rustix::param::clock_ticks_per_second()).expect("a tick is not that short");
+    let tick =
+        Duration::from_secs(1) / u32::try_from(ticks_per_second).expect("a tick is not that short");
     let time = |ticks: u64| tick * u32::try_from(ticks).expect("a server is not that old");
     (time(ticks[0] + ticks[1]), time(ticks[2] + ticks[3]))
 }
 
 /// The fields from the state up to the times.
 const BEFORE_TIMES: usize = 11;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_s_own_time_and_that_of_its_children_are_told_apart() {
+        // proc_pid_stat(5): 14 to 17 are utime, stime, cutime and cstime.
+        let stat =
+            "77 (a) S 1 (b) S 1 77 77 0 -1 4194560 900 800 7 6 100 20 3000 400 20 0 1 0 5 6 7\n";
+        let (own, children) = times_in(stat, 100);
+        assert_eq!(own, Duration::from_millis(1200));
+        assert_eq!(children, Duration::from_secs(34));
+    }
+
+    #[test]
+    fn the_server_is_everybody_but_the_client() {
+        let account = |unit: u64| Account {
+            ours: Duration::from_secs(unit),
+            coordinator: Duration::from_secs(unit * 10),
+            worker: Duration::from_secs(unit * 100),
+            jailed: Duration::from_secs(unit * 1000),
+        };
+        let spent = account(3) - account(1);
+        assert_eq!(spent.total(), Duration::from_secs(2222));
+        assert_eq!(spent.server(), Duration::from_secs(2220));
+        assert_eq!((spent + account(1)).total(), Duration::from_secs(3333));
+    }
+}

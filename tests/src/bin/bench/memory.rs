@@ -28,9 +28,11 @@ pub(crate) fn during<T>(server: i32, work: impl FnOnce() -> T) -> (T, Peak) {
         let watcher = scope.spawn(|| {
             let mut peak = Peak::default();
             loop {
+                // What is there when the work is done is read, too.
+                let is_last = done.load(Ordering::Relaxed);
                 peak.processes = peak.processes.max(held_by(server));
                 peak.files = peak.files.max(files_in_memory().saturating_sub(before));
-                if done.load(Ordering::Relaxed) {
+                if is_last {
                     return peak;
                 }
                 thread::park_timeout(BETWEEN);
@@ -76,6 +78,10 @@ fn files_in_memory() -> u64 {
 /// Nothing for a process that has just ended.
 fn kibibytes(file: &str, field: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_default();
+    number_in(&text, field)
+}
+
+fn number_in(text: &str, field: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.trim().split(' ').next()?.parse().ok())
         .unwrap_or_default()
@@ -83,3 +89,23 @@ fn kibibytes(file: &str, field: &str) -> u64 {
 
 /// Reading costs milliseconds of its own.
 const BETWEEN: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_read_by_its_whole_name() {
+        let text = "Rss:    900 kB\nPss:    512 kB\nPss_Dirty:   7 kB\nShmem:  3 kB\n";
+        assert_eq!(number_in(text, "Pss:"), 512);
+        assert_eq!(number_in(text, "Shmem:"), 3);
+        assert_eq!(number_in("", "Pss:"), 0, "it has ended");
+    }
+
+    #[test]
+    fn what_is_watched_is_seen_with_its_descendants() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let (held, peak) = during(own, || vec![1_u8; 64 << 20]);
+        assert!(peak.processes >= held.len() as u64, "{}", peak.processes);
+    }
+}
