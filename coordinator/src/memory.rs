@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use stap_protocol::job::Report;
+
 use crate::peer::Peer;
 
 /// All the room there is.
@@ -108,6 +110,20 @@ impl Ledger {
     }
 }
 
+/// What a report, and then the reply that is made of it, keeps in memory.
+#[must_use]
+pub fn weight(report: &Report) -> u64 {
+    let files = report.files.iter().map(|file| file.content.len());
+    bytes_of(files.chain([report.stdout.len(), report.stderr.len()]))
+}
+
+/// What pieces of so many bytes keep in memory.
+pub(crate) fn bytes_of(pieces: impl Iterator<Item = usize>) -> u64 {
+    pieces.map(|bytes| bytes as u64 + OVERHEAD).sum()
+}
+
+/// What a file or an argument costs besides its bytes, roughly.
+pub(crate) const OVERHEAD: u64 = 256;
 /// The part of what is free that one peer may hold.
 const SHARE: u64 = 4;
 

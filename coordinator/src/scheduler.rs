@@ -77,6 +77,11 @@ pub enum Refusal {
         /// When there is probably room again.
         retry: Duration,
     },
+    /// As many results as may are on their way to those who wait for them.
+    CopiesFull {
+        /// When there is probably room again.
+        retry: Duration,
+    },
     /// The server stops, or its worker is gone.
     Stopped,
 }
@@ -199,12 +204,19 @@ impl<E: Executor> Desk<E> {
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
                 slot = self.executor.ready(), if has_room && !self.queue.is_empty() => match slot {
                     Ok(slot) => self.dispatch(slot),
-                    Err(NotReady) => return,
+                    Err(NotReady) => return self.hear_the_rest().await,
                 },
                 // Others may give memory back at any time, and nobody says so.
                 () = tokio::time::sleep(SOON), if !has_room => {}
                 () = tokio::time::sleep_until(self.next_look), if !self.queue.is_empty() => self.tell_places(),
             }
+        }
+    }
+
+    /// Without an executor, what it runs comes to its end by itself, and is told.
+    async fn hear_the_rest(mut self) {
+        while let Some(ended) = self.running.join_next_with_id().await {
+            self.ended(ended);
         }
     }
 

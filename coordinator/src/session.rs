@@ -28,7 +28,7 @@ use tracing::{Instrument as _, info_span};
 use crate::catalogue::Catalogue;
 use crate::door::{DoorLog, Event, Visitor};
 use crate::intake::{Accepted, Client, accept, meant};
-use crate::memory::{Holding, Memory};
+use crate::memory::{Holding, Memory, weight};
 use crate::progress::Progress;
 use crate::refusal::Refusal;
 use crate::reply::compose;
@@ -38,7 +38,7 @@ use crate::scheduler::Scheduler;
 use crate::seats::Seat;
 use crate::signing::{Signature, Signer, Surety};
 
-use self::account::{no_room, note_end, shortened, size, weight};
+use self::account::{no_room, note_end, shortened, size};
 
 /// What all sessions share.
 #[derive(Debug)]

@@ -12,12 +12,13 @@ mod variant;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use stap_protocol::job::{Pass4, Warming, Way};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::leaks::Leaks;
@@ -43,6 +44,8 @@ pub struct Warmth {
     pub(crate) queries: Queries,
     /// Of trusted jobs.
     pub(crate) leaks: Leaks,
+    /// One permit for a warm-up whose client has left.
+    alone: Semaphore,
     states: StdMutex<BTreeMap<String, Arc<Mutex<State>>>>,
 }
 
@@ -70,7 +73,6 @@ enum State {
     /// Tried and failed, for this reason; jobs run cold for a while rather than each try again.
     Cold {
         reason: String,
-        site: Site,
         since: Instant,
     },
 }
@@ -93,6 +95,7 @@ impl Warmth {
             kits,
             queries: Queries::default(),
             leaks: Leaks::default(),
+            alone: Semaphore::new(1),
             states: StdMutex::default(),
         }
     }
@@ -176,18 +179,18 @@ impl Warmth {
         slot: Slot,
         cancelled: &CancellationToken,
     ) -> Result<Seed, String> {
+        let looked = station.sights.look_at(station, &served.target.name);
+        let seen = looked.await.ok();
         let state = self.state(&self.key(served, variant));
         // Only waiting may be given up: whoever holds the lock ends its warm-up in good order.
         let mut state = tokio::select! {
             state = state.lock() => state,
             () = cancelled.cancelled() => return Err("it was stopped".to_owned()),
         };
-        let looked = station.sights.look_at(station, &served.target.name);
-        let seen = looked.await.ok();
-        state.reconsider(served, seen);
+        state.reconsider(served, seen).await;
         if matches!(*state, State::Unknown) {
-            let site = Site::of(served, seen);
-            let warmed = self.warmed(station, served, variant, site, slot);
+            let site = Site::of(served, seen).await;
+            let warmed = self.warmed(station, served, variant, site, slot, cancelled);
             *state = warmed.await;
         }
         let seed = match &*state {
@@ -337,6 +340,7 @@ impl Warmth {
         variant: Variant,
         site: Site,
         slot: Slot,
+        cancelled: &CancellationToken,
     ) -> State {
         let identity = self.identity_of(served, &site.build_id);
         let key = format!("{identity}-{}", variant.name());
@@ -347,10 +351,13 @@ impl Warmth {
         }
         let target = served.target.name.to_string();
         tracing::info!("warming {target} ({}); its jobs wait", variant.name());
-        match warm_up(station, served, variant, slot).await {
+        match self
+            .warm_up(station, served, variant, slot, cancelled)
+            .await
+        {
             Ok(WarmUp::Done(files)) => {
                 // What was made while the target changed belongs to neither; who comes next sees that it did.
-                if Site::of(served, None).build_id == site.build_id {
+                if Site::of(served, None).await.build_id == site.build_id {
                     self.owner(served).note(&self.store, &identity);
                     if let Err(error) = self.store.publish_sealed(&key, ALWAYS, &files) {
                         tracing::warn!(%error, "the next start will have to warm again");
@@ -362,15 +369,38 @@ impl Warmth {
             Ok(WarmUp::Cancelled) => State::Unknown,
             Ok(WarmUp::Failed(reason)) => {
                 tracing::warn!("jobs for {target} run cold: {reason}");
-                State::cold(reason, site)
+                State::cold(reason)
             }
             Err(fault) => {
                 let reason = sentence(&fault);
                 tracing::error!("jobs for {target} run cold: {reason}");
                 self.leaks.note(slot, fault);
-                State::cold(reason, site)
+                State::cold(reason)
             }
         }
+    }
+
+    /// Goes on without the client who came first, so that the next one does not begin anew; but for one such client only, as
+    /// nobody counts the slot as his any more.
+    async fn warm_up(
+        &self,
+        station: &Station,
+        served: &Served,
+        variant: Variant,
+        slot: Slot,
+        cancelled: &CancellationToken,
+    ) -> Result<WarmUp, Fault> {
+        let stop = station.stop.child_token();
+        let mut warming = pin!(warm_up(station, served, variant, slot, &stop));
+        tokio::select! {
+            warmed = &mut warming => return warmed,
+            () = cancelled.cancelled() => {}
+        }
+        let alone = self.alone.try_acquire();
+        if alone.is_err() {
+            stop.cancel();
+        }
+        warming.await
     }
 
     /// Differs whenever stap would look for other files.
@@ -401,21 +431,17 @@ impl Warmth {
 }
 
 impl State {
-    fn cold(reason: String, site: Site) -> Self {
+    fn cold(reason: String) -> Self {
         let since = Instant::now();
-        Self::Cold {
-            reason,
-            site,
-            since,
-        }
+        Self::Cold { reason, since }
     }
 
     /// Forgets what was found out about a target that has become another one, and what failed long ago.
-    fn reconsider(&mut self, served: &Served, seen: Option<[u8; 32]>) {
+    async fn reconsider(&mut self, served: &Served, seen: Option<[u8; 32]>) {
         let is_of_use = match self {
             Self::Unknown => true,
-            Self::Warm { site, .. } => site.holds(served, seen),
-            Self::Cold { site, since, .. } => site.seen == seen && since.elapsed() < PATIENCE,
+            Self::Warm { site, .. } => site.holds(served, seen).await,
+            Self::Cold { since, .. } => since.elapsed() < PATIENCE,
         };
         if !is_of_use {
             *self = Self::Unknown;
@@ -424,21 +450,23 @@ impl State {
 }
 
 impl Site {
-    fn of(served: &Served, seen: Option<[u8; 32]>) -> Self {
-        let build_id = served.current_build_id();
+    async fn of(served: &Served, seen: Option<[u8; 32]>) -> Self {
+        let current = served.clone();
+        let build_id = tokio::task::spawn_blocking(move || current.current_build_id()).await;
+        let build_id = build_id.ok().and_then(Result::ok);
         Self {
             seen,
             // Nothing can be built for one that is not there, and that will be said.
-            build_id: build_id.unwrap_or_else(|_gone| served.target.build_id.clone()),
+            build_id: build_id.unwrap_or_else(|| served.target.build_id.clone()),
         }
     }
 
     /// Whether what was made is good for now. Most of what jobs see has nothing to do with it.
-    fn holds(&mut self, served: &Served, seen: Option<[u8; 32]>) -> bool {
-        if self.seen == seen {
+    async fn holds(&mut self, served: &Served, seen: Option<[u8; 32]>) -> bool {
+        if seen.is_some() && self.seen == seen {
             return true;
         }
-        let is_same = Self::of(served, seen).build_id == self.build_id;
+        let is_same = Self::of(served, seen).await.build_id == self.build_id;
         if is_same {
             self.seen = seen;
         }
@@ -468,6 +496,7 @@ async fn warm_up(
     served: &Served,
     variant: Variant,
     slot: Slot,
+    cancelled: &CancellationToken,
 ) -> Result<WarmUp, Fault> {
     let stage = Stage {
         station,
@@ -477,7 +506,7 @@ async fn warm_up(
     };
     let room = station.jail.room(stage.identity())?;
     let errand = stage.warm_up(variant, &room)?;
-    let finished = station.jail.run(errand, room, &station.stop).await?;
+    let finished = station.jail.run(errand, room, cancelled).await?;
     let files = finished
         .workspace
         .as_ref()

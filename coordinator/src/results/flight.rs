@@ -12,7 +12,6 @@ use stap_store::Key;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Turn;
 use crate::scheduler::{Refusal, Standing, followed};
 
 /// All flights.
@@ -41,7 +40,7 @@ struct Flying {
 #[derive(Clone, Debug)]
 pub(super) enum Landing {
     /// The result had been kept.
-    Kept(Arc<Report>, Option<Turn>),
+    Kept(Arc<Report>),
     /// The job was run.
     Flown(Arc<Report>),
     /// There was no room for it.

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use crate::memory::weight;
 use crate::module::{Verdict, judge};
 use crate::peer::Peer;
 use crate::scheduler::{Refusal, Scheduler, Standing, followed};
@@ -47,8 +48,8 @@ struct Inner {
     shelf: Option<Arc<Shelf>>,
     failures: Failures,
     flights: Flights,
-    /// One permit for each mebibyte of kept results that nobody has been charged for.
-    reading: Arc<Semaphore>,
+    /// One permit for each mebibyte of results that nobody has been charged for.
+    copying: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -90,8 +91,8 @@ pub struct Found {
     pub origin: Origin,
 }
 
-/// Room for a kept result between the store and whoever it is charged to.
-pub type Turn = Arc<OwnedSemaphorePermit>;
+/// Room for a result until somebody is charged for it.
+pub type Turn = OwnedSemaphorePermit;
 
 /// Where a result is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +123,7 @@ impl Results {
             shelf: keeping.shelf.map(Arc::new),
             failures: Failures::lasting(keeping.failures),
             flights: Flights::default(),
-            reading: Arc::new(Semaphore::new(READING as usize)),
+            copying: Arc::new(Semaphore::new(COPYING as usize)),
             tasks,
         }))
     }
@@ -181,9 +182,9 @@ impl Results {
                     } else {
                         Origin::Joined
                     };
-                    return Ok(Found::new(&report, None, origin));
+                    return self.copied(&report, origin).await;
                 }
-                Landing::Kept(report, turn) => return Ok(Found::new(&report, turn, Origin::Hit)),
+                Landing::Kept(report) => return self.copied(&report, Origin::Hit).await,
                 // It was the first one's peer for whom there was no room.
                 Landing::Refused(_) if !is_first => {}
                 Landing::Refused(refusal) => return Err(refusal),
@@ -210,6 +211,16 @@ impl Results {
             report,
             turn: None,
             origin: Origin::Off(reason),
+        })
+    }
+
+    /// A copy for one of those who wait for a result.
+    async fn copied(&self, report: &Arc<Report>, origin: Origin) -> Result<Found, Refusal> {
+        let turn = turn(&self.0.copying, weight(report)).await?;
+        Ok(Found {
+            report: Report::clone(report),
+            turn: Some(turn),
+            origin,
         })
     }
 
@@ -266,8 +277,8 @@ impl Inner {
     }
 
     async fn found_or_flown(&self, plan: &Plan, peer: Peer, job: Job, runway: &Runway) -> Landing {
-        if let Some((report, turn)) = self.kept(plan.key).await {
-            return Landing::Kept(Arc::new(report), turn);
+        if let Some(report) = self.kept(plan.key).await {
+            return Landing::Kept(Arc::new(report));
         }
         let tell = |standing| {
             runway.standing.send_replace(standing);
@@ -284,17 +295,23 @@ impl Inner {
         Landing::Flown(report)
     }
 
-    async fn kept(&self, key: Key) -> Option<(Report, Option<Turn>)> {
+    async fn kept(&self, key: Key) -> Option<Report> {
         if let Some(failure) = self.failures.recall(&key, Instant::now()) {
-            return Some((failure, None));
+            return Some(failure);
         }
         let shelf = Arc::clone(self.shelf.as_ref()?);
-        let permits = permits(shelf.size(&key)?);
-        let turn = Arc::clone(&self.reading).acquire_many_owned(permits).await;
-        let turn = Arc::new(turn.expect("the semaphore is never closed"));
-        let got = tokio::task::spawn_blocking(move || shelf.get(&key)).await;
+        // Its file, and what is decoded from that.
+        let size = shelf.size(&key)?.saturating_mul(2);
+        let turn = turn(&self.copying, size).await.ok()?;
+        let read = move || {
+            let got = shelf.get(&key);
+            // Not before, even if nobody waits for it any more.
+            drop(turn);
+            got
+        };
+        let got = tokio::task::spawn_blocking(read).await;
         match got.expect("reading an entry does not panic on any input") {
-            Ok(report) => report.map(|report| (report, Some(turn))),
+            Ok(report) => report,
             Err(flaw) => {
                 tracing::warn!(%key, "a kept result is dropped, and the job is done again: {flaw}");
                 None
@@ -318,16 +335,6 @@ impl Inner {
         match put.expect("writing an entry does not panic") {
             Ok(()) => tracing::debug!(%key, "the result is kept"),
             Err(error) => tracing::warn!(%key, "the result is not kept: {error}"),
-        }
-    }
-}
-
-impl Found {
-    fn new(report: &Arc<Report>, turn: Option<Turn>, origin: Origin) -> Self {
-        Self {
-            report: Report::clone(report),
-            turn,
-            origin,
         }
     }
 }
@@ -381,16 +388,23 @@ fn is_named_by_chance(job: &Job) -> bool {
     is_bpf && !line.has_short('m')
 }
 
-/// What reading a kept result takes: its file, what is decoded from that, and the client's copy.
-fn permits(size: u64) -> u32 {
-    let mebibytes = size.saturating_mul(3).div_ceil(1 << 20);
-    u32::try_from(mebibytes)
-        .unwrap_or(READING)
-        .clamp(1, READING)
+/// Waits for so much room, or for too long.
+async fn turn(copying: &Arc<Semaphore>, bytes: u64) -> Result<Turn, Refusal> {
+    let turn = Arc::clone(copying).acquire_many_owned(permits(bytes));
+    let full = Refusal::CopiesFull { retry: PATIENCE };
+    let turn = timeout(PATIENCE, turn).await.map_err(|_late| full)?;
+    Ok(turn.expect("the semaphore is never closed"))
 }
 
-/// Mebibytes of kept results that are read at the same time: two of the largest, or hundreds of the usual ones.
-const READING: u32 = 256;
+/// What is larger than all the room is alone in it.
+fn permits(bytes: u64) -> u32 {
+    let mebibytes = bytes.div_ceil(1 << 20).clamp(1, u64::from(COPYING));
+    u32::try_from(mebibytes).unwrap_or(COPYING)
+}
+
+/// Mebibytes of results between the store, or the job, and those who are charged for them: four copies of the largest that
+/// the policies that come with the server allow, or hundreds of the usual ones.
+const COPYING: u32 = 256;
 /// How often somebody waits for another's job that then tells him nothing.
 const MOST_FLIGHTS: usize = 4;
 /// How long a request waits to know what it could have found.

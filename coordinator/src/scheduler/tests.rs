@@ -297,6 +297,22 @@ async fn stopping_ends_every_ticket() {
     );
 }
 
+#[tokio::test]
+async fn without_an_executor_what_runs_is_still_told_and_what_waits_is_stopped() {
+    let mut play = play(1, bounds(8, 8));
+    let runs = play.scheduler.submit(peer(1), job("runs")).await.unwrap();
+    let waits = play.scheduler.submit(peer(1), job("waits")).await.unwrap();
+    assert_eq!(play.event().await, "started runs");
+    play.stage.slots.close();
+    play.stage.end.add_permits(1);
+    assert_eq!(
+        runs.report().await.unwrap().outcome,
+        Outcome::Exited { code: 0 }
+    );
+    assert_eq!(waits.report().await.unwrap_err(), Refusal::Stopped);
+    play.tasks.join_all().await;
+}
+
 /// Memory that a test gives and takes.
 #[derive(Clone, Debug, Default)]
 struct Free(Arc<AtomicU64>);

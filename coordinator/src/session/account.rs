@@ -3,6 +3,7 @@
 use stap_protocol::job::{Outcome, Report};
 use stap_protocol::request::Request;
 
+use crate::memory::{OVERHEAD, bytes_of};
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::results::Origin;
@@ -24,6 +25,10 @@ pub(super) fn no_room(refusal: NoRoom, peer: Peer) -> Refusal {
             ),
             retry,
         },
+        NoRoom::CopiesFull { retry } => Refusal::Busy {
+            why: "it has no memory for more results just now".to_owned(),
+            retry,
+        },
         NoRoom::Stopped => Refusal::Stopping,
     }
 }
@@ -32,16 +37,7 @@ pub(super) fn no_room(refusal: NoRoom, peer: Peer) -> Refusal {
 pub(super) fn size(request: &Request) -> u64 {
     let files = request.files.iter().map(|file| file.content.len());
     let arguments = request.arguments.iter().map(Vec::len);
-    let bytes: usize = files.chain(arguments).map(|bytes| bytes + OVERHEAD).sum();
-    (bytes + OVERHEAD) as u64
-}
-
-/// What a report, and then the reply that is made of it, keeps in memory.
-pub(super) fn weight(report: &Report) -> u64 {
-    let files = report.files.iter().map(|file| file.content.len());
-    let texts = [report.stdout.len(), report.stderr.len()];
-    let bytes: usize = files.chain(texts).map(|bytes| bytes + OVERHEAD).sum();
-    bytes as u64
+    bytes_of(files.chain(arguments)) + OVERHEAD
 }
 
 /// What a client is told in full is only begun in the log.
@@ -89,7 +85,5 @@ fn in_words(outcome: &Outcome) -> String {
     }
 }
 
-/// What a file or an argument costs besides its bytes, roughly.
-const OVERHEAD: usize = 256;
 /// Bytes of a reason in the log.
 const LONGEST_REASON: usize = 512;

@@ -15,12 +15,12 @@ use stap_protocol::target::TargetName;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, info_span};
 
-use super::account::{size, weight};
+use super::account::size;
 use super::lanes::Lanes;
 use super::{Built, Connected, Sessions};
 use crate::catalogue::{Chosen, NothingFits};
 use crate::intake::{at_most, unknown};
-use crate::memory::Holding;
+use crate::memory::{Holding, weight};
 use crate::progress::narrow;
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;

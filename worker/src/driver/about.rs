@@ -31,10 +31,10 @@ pub struct About {
 pub enum State {
     /// There is, and it was proven.
     Proven,
-    /// There is none, for this reason.
+    /// There is none, because what is replayed is not what kbuild makes.
+    Different(String),
+    /// There is none, for a reason that need not hold for the next worker: its limits or its room, for one.
     Refused(String),
-    /// The policy has no room for it, for this reason; another one may have.
-    TooLarge(String),
 }
 
 impl About {
@@ -64,7 +64,7 @@ impl About {
     /// Why another, of a kit that could be proven now, need not be tried for.
     #[must_use]
     pub fn refuses(&self, other: &Self) -> Option<&str> {
-        let State::Refused(reason) = &self.state else {
+        let State::Different(reason) = &self.state else {
             return None;
         };
         let proven = Self {
@@ -90,8 +90,8 @@ impl About {
     fn encode(&self) -> Vec<u8> {
         let (word, reason) = match &self.state {
             State::Proven => (PROVEN, ""),
+            State::Different(reason) => (DIFFERENT, reason.as_str()),
             State::Refused(reason) => (REFUSED, reason.as_str()),
-            State::TooLarge(reason) => (TOO_LARGE, reason.as_str()),
         };
         let identity = hexadecimal(&self.identity.0);
         let fields = [
@@ -130,8 +130,8 @@ impl About {
             flags: text(flags)?,
             state: match text(word)?.as_str() {
                 PROVEN => State::Proven,
+                DIFFERENT => State::Different(reason),
                 REFUSED => State::Refused(reason),
-                TOO_LARGE => State::TooLarge(reason),
                 _ => return None,
             },
         })
@@ -153,8 +153,8 @@ fn digest(digits: &str) -> Option<[u8; 32]> {
 pub(super) const ABOUT: &str = "about";
 const FORMAT: &str = "stap-kbuild kit 2";
 const PROVEN: &str = "proven";
+const DIFFERENT: &str = "different";
 const REFUSED: &str = "refused";
-const TOO_LARGE: &str = "too large";
 /// Two paths and a reason.
 const MAX: u64 = 32 << 10;
 
@@ -170,11 +170,11 @@ mod tests {
             build_tree: PathBuf::from("/lib/modules/1/build"),
             program: program_digest(),
             flags: "plain".to_owned(),
-            state: State::Refused("no room".to_owned()),
+            state: State::Different("no room".to_owned()),
         };
         let text = about.encode();
         assert_eq!(About::decode(&text), Some(about.clone()));
-        for state in [State::Proven, State::TooLarge("no room".to_owned())] {
+        for state in [State::Proven, State::Refused("no room".to_owned())] {
             let other = About {
                 state,
                 ..about.clone()
@@ -187,6 +187,11 @@ mod tests {
         };
         assert_eq!(about.refuses(&proven), Some("no room"));
         assert_eq!(proven.refuses(&proven), None);
+        let of_that_worker = About {
+            state: State::Refused("no room".to_owned()),
+            ..about.clone()
+        };
+        assert_eq!(of_that_worker.refuses(&proven), None);
         let changed = About {
             identity: TargetIdentity([8; 32]),
             ..proven

@@ -130,12 +130,14 @@ impl Kits {
         let about = About::of(learner.stage.served, learner.variant, identity);
         let mut leak = None;
         let after = match self.learned(learner, &about).await {
-            Outcome::Learned(kit) => {
-                self.keep(store, &key, &about, &kit);
-                self.tried(store, learner, &key, about, Ok(&kit)).0
+            Outcome::Learned(kit, is_whole) => {
+                if is_whole {
+                    self.keep(store, &key, &about, &kit);
+                }
+                let shown = self.show(&key, &kit);
+                self.tried(store, learner, &key, about, shown).0
             }
-            Outcome::Refused(reason) => self.tried(store, learner, &key, about, Err(reason)).0,
-            Outcome::Failed(reason) => postponed(learner, identity, &reason),
+            Outcome::Missing(why) => self.tried(store, learner, &key, about, Err(why)).0,
             Outcome::Broken(fault) => {
                 let reason = sentence(&fault);
                 leak = matches!(fault, Fault::Leak(_)).then_some(fault);
@@ -195,7 +197,8 @@ impl Kits {
             return Offer::Due;
         };
         store.touch(key);
-        let (after, offer) = self.tried(store, learner, key, about, Ok(&kit));
+        let shown = self.show(key, &kit);
+        let (after, offer) = self.tried(store, learner, key, about, shown);
         known.state = after;
         offer
     }
@@ -207,25 +210,22 @@ impl Kits {
         learner: &Learner<'_>,
         key: &str,
         about: About,
-        kit: Result<&Kit, String>,
+        shown: Result<Shown, Missing>,
     ) -> (State, Offer) {
         let target = &learner.stage.served.target.name;
         let (flags, identity) = (learner.variant.name(), about.identity);
-        let shown = kit
-            .map_err(NotShown::Refused)
-            .and_then(|kit| self.show(key, kit));
         let (reason, state) = match shown {
             Ok(shown) => {
                 tracing::info!("pass 4 for {target} ({flags}) is replayed without make");
                 return (State::Shown(identity), Offer::Kit(shown));
             }
             // What was proven stays.
-            Err(NotShown::Unwritable(reason)) => {
+            Err(Missing::Failed(reason)) => {
                 let state = postponed(learner, identity, &reason);
                 return (state, Offer::Make);
             }
-            Err(NotShown::Refused(reason)) => (reason.clone(), about::State::Refused(reason)),
-            Err(NotShown::TooLarge(reason)) => (reason.clone(), about::State::TooLarge(reason)),
+            Err(Missing::Different(reason)) => (reason.clone(), about::State::Different(reason)),
+            Err(Missing::Refused(reason)) => (reason.clone(), about::State::Refused(reason)),
         };
         tracing::warn!("pass 4 for {target} ({flags}) runs make as usual: {reason}");
         let about = About { state, ..about };
@@ -238,17 +238,20 @@ impl Kits {
 
     /// Records; what was recorded while jobs began to see something else is of no use.
     async fn learned(&self, learner: &Learner<'_>, about: &About) -> Outcome {
-        match learner.learn().await {
-            Ok(Learned::Proven(kit)) => match self.identity(learner).await {
-                Some(after) if after == about.identity => Outcome::Learned(kit),
+        let learned = learner.learn().await;
+        let is_whole = matches!(learned, Ok(Learned::Proven(_)));
+        match learned {
+            Ok(Learned::Proven(kit) | Learned::Lesser(kit)) => match self.identity(learner).await {
+                Some(after) if after == about.identity => Outcome::Learned(kit, is_whole),
                 _ => {
                     let target = &learner.stage.served.target.name;
                     tracing::warn!("what jobs for {target} see changed while pass 4 was recorded");
                     Outcome::Changed
                 }
             },
-            Ok(Learned::Refused(reason)) => Outcome::Refused(reason),
-            Ok(Learned::Failed(reason)) => Outcome::Failed(reason),
+            Ok(Learned::Different(reason)) => Outcome::Missing(Missing::Different(reason)),
+            Ok(Learned::Refused(reason)) => Outcome::Missing(Missing::Refused(reason)),
+            Ok(Learned::Failed(reason)) => Outcome::Missing(Missing::Failed(reason)),
             Ok(Learned::Cancelled) => Outcome::Cancelled,
             Err(fault) => Outcome::Broken(fault),
         }
@@ -291,7 +294,7 @@ impl Kits {
         match station.sights.identify(station, &served.target.name).await {
             Ok(identity) if identity == about.identity => match about.state {
                 about::State::Proven => (Way::Replayed, String::new()),
-                about::State::Refused(reason) | about::State::TooLarge(reason) => by_make(&reason),
+                about::State::Different(reason) | about::State::Refused(reason) => by_make(&reason),
             },
             // It will be recorded anew.
             Ok(_) => (Way::Untried, String::new()),
@@ -308,10 +311,10 @@ impl Kits {
     }
 
     /// Makes it visible for jobs, and takes away what that is too much for.
-    fn show(&self, key: &str, kit: &Kit) -> Result<Shown, NotShown> {
+    fn show(&self, key: &str, kit: &Kit) -> Result<Shown, Missing> {
         let (bytes, most) = (kit.bytes(), self.bounds.shown.bytes());
         if bytes > most {
-            return Err(NotShown::TooLarge(format!(
+            return Err(Missing::Refused(format!(
                 "it takes {bytes} bytes, and the policy's compile.shown allows {most}"
             )));
         }
@@ -322,7 +325,7 @@ impl Kits {
         }
         let shown = kit.show(&self.shelf);
         let shown = shown.map_err(|error| {
-            NotShown::Unwritable(format!("what jobs are to see cannot be written: {error}"))
+            Missing::Failed(format!("what jobs are to see cannot be written: {error}"))
         })?;
         places.push(Place {
             key: key.to_owned(),
@@ -413,10 +416,9 @@ impl Kits {
 
 /// What came of recording.
 enum Outcome {
-    Learned(Kit),
-    Refused(String),
-    /// The next try may succeed.
-    Failed(String),
+    /// Whether nothing came between, too.
+    Learned(Kit, bool),
+    Missing(Missing),
     /// No jail could be built, or one is not gone.
     Broken(Fault),
     /// It is of something that nobody sees any more.
@@ -427,13 +429,13 @@ enum Outcome {
 
 /// Why there is nothing that jobs can see.
 #[derive(Debug)]
-enum NotShown {
-    /// make is to run.
+enum Missing {
+    /// It would give other modules than kbuild.
+    Different(String),
+    /// This worker does not try again.
     Refused(String),
-    /// More than the policy has room for.
-    TooLarge(String),
-    /// No room on the disk, or the like.
-    Unwritable(String),
+    /// The next try may succeed.
+    Failed(String),
 }
 
 /// After a try that says nothing of the target.

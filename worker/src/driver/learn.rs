@@ -25,6 +25,10 @@ use crate::warm::{Seed, Variant};
 pub enum Learned {
     /// Replayed modules are those of kbuild.
     Proven(Kit),
+    /// The same of what there is, where something came between the rest.
+    Lesser(Kit),
+    /// They are not, for this reason, and cannot be while jobs see the same.
+    Different(String),
     /// Pass 4 of this target takes the ordinary way, for this reason.
     Refused(String),
     /// Something came between that says nothing of the target.
@@ -81,7 +85,9 @@ impl Learner<'_> {
     /// When a jail could not be built.
     pub async fn learn(&self) -> Result<Learned, Fault> {
         match self.learned().await {
-            Ok(kit) => Ok(Learned::Proven(kit)),
+            Ok((kit, true)) => Ok(Learned::Proven(kit)),
+            Ok((kit, false)) => Ok(Learned::Lesser(kit)),
+            Err(Stop::Different(reason)) => Ok(Learned::Different(reason)),
             Err(Stop::Fault(fault)) => Err(fault),
             Err(Stop::Cancelled) => Ok(Learned::Cancelled),
             Err(Stop::Refused(reason)) => Ok(Learned::Refused(reason)),
@@ -89,7 +95,9 @@ impl Learner<'_> {
         }
     }
 
-    async fn learned(&self) -> Result<Kit, Stop> {
+    /// Says, too, whether nothing came between.
+    async fn learned(&self) -> Result<(Kit, bool), Stop> {
+        let mut is_whole = true;
         let recorded = self.record().await?;
         let plain = Kit {
             asking: asking(self.stage.served).map_err(Stop::Refused)?,
@@ -103,7 +111,7 @@ impl Learner<'_> {
         let mut kit = plain.clone();
         self.keep(&mut kit, &recorded).await?;
         let proof = self.prove(&kit, examples, Sameness::Bytes).await;
-        if !succeeded(proof, "without what was kept")? {
+        if !succeeded(proof, "without what was kept", &mut is_whole)? {
             kit = plain;
             self.prove(&kit, examples, Sameness::Bytes).await?;
         }
@@ -112,10 +120,10 @@ impl Learner<'_> {
             Ok(()) => self.prove(&with_header, examples, Sameness::Shape).await,
             refused => refused,
         };
-        if succeeded(proof, "without a precompiled header")? {
+        if succeeded(proof, "without a precompiled header", &mut is_whole)? {
             kit = with_header;
         }
-        Ok(kit)
+        Ok((kit, is_whole))
     }
 
     /// Adds a precompiled header of what the runtime includes of the kernel.
@@ -171,7 +179,8 @@ impl Learner<'_> {
         let proof = prove(self, kit, examples, same).await;
         match proof.map_err(Stop::Fault)? {
             Proof::Same => Ok(()),
-            Proof::Different(reason) => Err(Stop::Refused(reason)),
+            Proof::Different(reason) => Err(Stop::Different(reason)),
+            Proof::Unreplayed(reason) => Err(Stop::Refused(reason)),
             Proof::Failed(reason) => Err(Stop::Failed(reason)),
             Proof::Cancelled => Err(Stop::Cancelled),
         }
@@ -265,7 +274,7 @@ impl Learner<'_> {
             .map_err(|stop| match stop {
                 Stop::Fault(fault) => sentence(&fault),
                 Stop::Cancelled => "cancelled".to_owned(),
-                Stop::Refused(reason) | Stop::Failed(reason) => reason,
+                Stop::Different(reason) | Stop::Refused(reason) | Stop::Failed(reason) => reason,
             })
     }
 
@@ -354,6 +363,7 @@ impl Learner<'_> {
 pub(super) enum Stop {
     Fault(Fault),
     Cancelled,
+    Different(String),
     Refused(String),
     Failed(String),
 }
@@ -371,10 +381,11 @@ fn telling_line(stderr: &[u8]) -> String {
 }
 
 /// Whether something was proven; that it was refused is only worth a line.
-fn succeeded(proof: Result<(), Stop>, otherwise: &str) -> Result<bool, Stop> {
+fn succeeded(proof: Result<(), Stop>, otherwise: &str, is_whole: &mut bool) -> Result<bool, Stop> {
+    *is_whole &= !matches!(proof, Err(Stop::Failed(_)));
     match proof {
         Ok(()) => Ok(true),
-        Err(Stop::Refused(reason) | Stop::Failed(reason)) => {
+        Err(Stop::Different(reason) | Stop::Refused(reason) | Stop::Failed(reason)) => {
             tracing::warn!("pass 4 is replayed {otherwise}: {reason}");
             Ok(false)
         }

@@ -12,8 +12,10 @@ use crate::job::{BuildFiles, note};
 pub enum Proof {
     /// Every module is the same.
     Same,
-    /// One is not, or was not replayed.
+    /// One is not.
     Different(String),
+    /// One was not replayed.
+    Unreplayed(String),
     /// Something came between.
     Failed(String),
     /// Nobody waits for it any more.
@@ -59,15 +61,19 @@ pub async fn prove(
             Ok(finished) => finished,
             Err(Stop::Fault(fault)) => return Err(fault),
             Err(Stop::Cancelled) => return Ok(Proof::Cancelled),
-            Err(Stop::Refused(reason)) => return Ok(Proof::Different(reason)),
+            Err(Stop::Different(reason) | Stop::Refused(reason)) => {
+                return Ok(Proof::Unreplayed(reason));
+            }
             Err(Stop::Failed(reason)) => return Ok(Proof::Failed(reason)),
         };
         let Some(workspace) = &finished.workspace else {
-            return Ok(Proof::Different("a replay left no files".to_owned()));
+            return Ok(Proof::Unreplayed("a replay left no files".to_owned()));
         };
         let how = note(workspace).unwrap_or_else(|| "the program did not run".to_owned());
         if !how.starts_with(REPLAYED) {
-            return Ok(Proof::Different(format!("a build was not replayed: {how}")));
+            return Ok(Proof::Unreplayed(format!(
+                "a build was not replayed: {how}"
+            )));
         }
         let left = BuildFiles::collect(workspace);
         let difference = match example.module_in(&left) {

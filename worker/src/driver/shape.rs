@@ -12,9 +12,13 @@ use object::{
     Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionKind,
     SymbolKind,
 };
+use sha2::{Digest as _, Sha256};
+
+use crate::store::hexadecimal;
 
 /// Something that only one of two modules has: sections, symbols, relocations by what they mean, the
-/// sizes of all that is no code, and all data, with what it points to, and text for people or the kernel's loader.
+/// sizes of all that is no code, the data (`.data` and `.rodata`) with what it points to, and text for people or the
+/// kernel's loader.
 /// `None` when they are alike.
 pub(super) fn difference(one: &[u8], other: &[u8]) -> Option<String> {
     let (Some(one), Some(other)) = (shape(one), shape(other)) else {
@@ -62,7 +66,7 @@ fn shape(module: &[u8]) -> Option<Shape> {
         if is_text || is_data {
             note(
                 &mut shape,
-                format!("content {name} {:?}", section.data().ok()?),
+                format!("content {name} {}", digest(section.data().ok()?)),
             );
         }
         for (offset, relocation) in section.relocations() {
@@ -106,6 +110,10 @@ fn shape(module: &[u8]) -> Option<Shape> {
 
 fn note(shape: &mut Shape, line: String) {
     *shape.entry(line).or_default() += 1;
+}
+
+fn digest(content: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(content))
 }
 
 /// A name without the numbers that tell names of one kind apart.

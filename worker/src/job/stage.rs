@@ -99,7 +99,7 @@ impl Stage<'_> {
         let script = ["-p4", "-e", "probe begin { exit() }"];
         arguments.extend(script.map(|argument| argument.as_bytes().to_vec()));
         let build = self.served.target.build_id.get(..12).unwrap_or_default();
-        let name = format!("warm-{build}-{}", variant.name());
+        let name = format!("warm-{build}-{}-{}", self.slot.0, variant.name());
         self.errand(name, room, Vec::new(), arguments, Vec::new())
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Missing;
 use super::answer::{Answer, Answers};
-use super::listing::Batch;
+use super::listing::{Batch, Object};
 use crate::driver::Shown;
 
 /// Answers on a shelf, and where stap looks for them. A copy stays as it is while more are added.
@@ -64,6 +64,15 @@ impl Ready {
         answers: &Answers,
         missing: Vec<Missing>,
     ) -> io::Result<Self> {
+        let has = |object: &Object| {
+            self.links
+                .iter()
+                .any(|(cached, _)| *cached == object.cached)
+        };
+        if batch.objects.iter().any(has) {
+            // It is looked up again after something else failed.
+            return Ok(self.clone());
+        }
         let digest = batch.digest();
         let objects = answers.values().map(|answer| match answer {
             Answer::Object(content) => content.len() as u64,
@@ -107,7 +116,7 @@ const REFUSED: &str = "refused";
 
 #[cfg(test)]
 mod tests {
-    use super::super::listing::{Kind, Object};
+    use super::super::listing::Kind;
     use super::*;
     use crate::driver::Shelf;
 
@@ -149,9 +158,12 @@ mod tests {
         };
         assert_eq!((length(object), length(refused)), (5, 0));
         assert!(nothing.links().is_empty(), "a copy has changed");
+        // As after a failure, when everything is looked up again.
+        let again = added(&ready, 5).unwrap();
+        assert_eq!((again.links().len(), again.bytes), (2, ready.bytes));
         let full = Ready {
             bytes: MAX_BYTES - 4,
-            ..ready
+            ..nothing
         };
         added(&full, 4).unwrap();
         let refusal = added(&full, 5).expect_err("it has no bound").to_string();

@@ -10,7 +10,7 @@ use stap_protocol::target::TargetName;
 use super::identity::{Stap, build_id, stamp};
 use super::root::Root;
 use super::tree::Tree;
-use super::{Found, STAP, Survey, on_host};
+use super::{Found, MODULES, STAP, Survey, on_host};
 
 /// What can be built, decided once at the start.
 #[derive(Debug, Default)]
@@ -48,7 +48,11 @@ impl Served {
             ..
         } = &self.target;
         let root = Root::open(root)?;
-        let tree = Tree::read(&root, build_tree).map_err(io::Error::other)?;
+        // What stap looks for, which may be a link to another place by now.
+        let link = Path::new(MODULES).join(&self.named).join("build");
+        let is_release = !self.named.contains('/');
+        let tree = if is_release { &link } else { build_tree };
+        let tree = Tree::read(&root, tree).map_err(io::Error::other)?;
         let stap = Stap {
             path: stap.clone(),
             version: stap_version.clone(),

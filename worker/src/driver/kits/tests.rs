@@ -66,7 +66,7 @@ fn what_jobs_can_see_has_a_bound_and_the_least_used_goes_first() {
     let shelf = shelf.flatten().next().unwrap().path();
     assert_eq!(fs::read_dir(shelf).unwrap().count(), 2);
     let refused = kits.show("d", &kit(20)).unwrap_err();
-    let NotShown::TooLarge(refused) = refused else {
+    let Missing::Refused(refused) = refused else {
         panic!("{refused:?}");
     };
     assert!(refused.contains("compile.shown"), "{refused}");
@@ -81,7 +81,7 @@ fn a_directory_that_cannot_be_written_is_no_refusal() {
     let place = place();
     fs::remove_dir(place.directory.path().join("tmp")).unwrap();
     let failed = place.kits.show("a", &kit(1)).unwrap_err();
-    assert!(matches!(failed, NotShown::Unwritable(_)), "{failed:?}");
+    assert!(matches!(failed, Missing::Failed(_)), "{failed:?}");
     fs::create_dir(place.directory.path().join("tmp")).unwrap();
     drop(place.kits.show("a", &kit(1)).unwrap());
 }
