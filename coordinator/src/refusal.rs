@@ -112,6 +112,12 @@ pub enum Refusal {
         /// When there is probably room.
         retry: Duration,
     },
+    /// There is a result, and no memory to send it.
+    #[error("the server is busy: it has no memory for more results just now")]
+    NoRoomForResult {
+        /// When there is probably room.
+        retry: Duration,
+    },
     /// The server is going down.
     #[error("the server is stopping")]
     Stopping,
@@ -183,7 +189,7 @@ impl Refusal {
             }
             Self::PathOutside { .. } => "Name files of your own machine; the client sends them along.".to_owned(),
             Self::OtherTarget { .. } => "Give -r and -a once.".to_owned(),
-            Self::Busy { retry, .. } => format!("Try again in {} s.", retry.as_secs().max(1)),
+            Self::Busy { retry, .. } | Self::NoRoomForResult { retry } => format!("Try again in {} s.", retry.as_secs().max(1)),
             Self::Stopping => "Try again in a moment, or use another server.".to_owned(),
             Self::CannotSign => "Use a server whose key this machine trusts, or ask the operator to make one (stap-serverd \
                  --make-signing-key)."

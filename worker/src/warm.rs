@@ -181,16 +181,23 @@ impl Warmth {
     ) -> Result<Seed, String> {
         let looked = station.sights.look_at(station, &served.target.name);
         let seen = looked.await.ok();
-        let state = self.state(&self.key(served, variant));
+        let shared = self.state(&self.key(served, variant));
         // Only waiting may be given up: whoever holds the lock ends its warm-up in good order.
         let mut state = tokio::select! {
-            state = state.lock() => state,
+            state = shared.lock() => state,
             () = cancelled.cancelled() => return Err("it was stopped".to_owned()),
         };
+        if cancelled.is_cancelled() {
+            return Err("it was stopped".to_owned());
+        }
         state.reconsider(served, seen).await;
         if matches!(*state, State::Unknown) {
             let site = Site::of(served, seen).await;
-            let warmed = self.warmed(station, served, variant, site, slot, cancelled);
+            let first = First {
+                cancelled,
+                state: &shared,
+            };
+            let warmed = self.warmed(station, served, variant, site, slot, first);
             *state = warmed.await;
         }
         let seed = match &*state {
@@ -338,9 +345,9 @@ impl Warmth {
         station: &Station,
         served: &Served,
         variant: Variant,
-        site: Site,
+        mut site: Site,
         slot: Slot,
-        cancelled: &CancellationToken,
+        first: First<'_>,
     ) -> State {
         let identity = self.identity_of(served, &site.build_id);
         let key = format!("{identity}-{}", variant.name());
@@ -351,13 +358,12 @@ impl Warmth {
         }
         let target = served.target.name.to_string();
         tracing::info!("warming {target} ({}); its jobs wait", variant.name());
-        match self
-            .warm_up(station, served, variant, slot, cancelled)
-            .await
-        {
+        match self.warm_up(station, served, variant, slot, first).await {
             Ok(WarmUp::Done(files)) => {
-                // What was made while the target changed belongs to neither; who comes next sees that it did.
-                if Site::of(served, None).await.build_id == site.build_id {
+                // What was made while the target changed belongs to neither; who comes next looks again.
+                if Site::of(served, None).await.build_id != site.build_id {
+                    site.seen = None;
+                } else {
                     self.owner(served).note(&self.store, &identity);
                     if let Err(error) = self.store.publish_sealed(&key, ALWAYS, &files) {
                         tracing::warn!(%error, "the next start will have to warm again");
@@ -380,24 +386,24 @@ impl Warmth {
         }
     }
 
-    /// Goes on without the client who came first, so that the next one does not begin anew; but for one such client only, as
-    /// nobody counts the slot as his any more.
+    /// Goes on without the client who came first, so that the next one does not begin anew; but where no other waits yet, for
+    /// one such client only, as nobody counts the slot as his any more.
     async fn warm_up(
         &self,
         station: &Station,
         served: &Served,
         variant: Variant,
         slot: Slot,
-        cancelled: &CancellationToken,
+        first: First<'_>,
     ) -> Result<WarmUp, Fault> {
         let stop = station.stop.child_token();
         let mut warming = pin!(warm_up(station, served, variant, slot, &stop));
         tokio::select! {
             warmed = &mut warming => return warmed,
-            () = cancelled.cancelled() => {}
+            () = first.cancelled.cancelled() => {}
         }
         let alone = self.alone.try_acquire();
-        if alone.is_err() {
+        if alone.is_err() && !first.is_followed() {
             stop.cancel();
         }
         warming.await
@@ -427,6 +433,19 @@ impl Warmth {
             digest.update(field);
         }
         hexadecimal(&digest.finalize())
+    }
+}
+
+/// Whoever has a target warmed.
+struct First<'a> {
+    cancelled: &'a CancellationToken,
+    state: &'a Arc<Mutex<State>>,
+}
+
+impl First<'_> {
+    /// Whether others wait for it: the map of states has one, and so have we.
+    fn is_followed(&self) -> bool {
+        Arc::strong_count(self.state) > 2
     }
 }
 

@@ -12,6 +12,7 @@ use stap_store::Key;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::Turn;
 use crate::scheduler::{Refusal, Standing, followed};
 
 /// All flights.
@@ -40,7 +41,7 @@ struct Flying {
 #[derive(Clone, Debug)]
 pub(super) enum Landing {
     /// The result had been kept.
-    Kept(Arc<Report>),
+    Kept(Arc<Report>, Option<Arc<Turn>>),
     /// The job was run.
     Flown(Arc<Report>),
     /// There was no room for it.

@@ -48,7 +48,10 @@ struct Inner {
     shelf: Option<Arc<Shelf>>,
     failures: Failures,
     flights: Flights,
-    /// One permit for each mebibyte of results that nobody has been charged for.
+    /// One permit for each mebibyte of kept results that are read, or wait to be copied.
+    reading: Arc<Semaphore>,
+    /// The same for copies that nobody has been charged for. Whoever has one of these waits for neither, so that copies
+    /// never stand behind what is read.
     copying: Arc<Semaphore>,
     tasks: TaskTracker,
 }
@@ -123,7 +126,8 @@ impl Results {
             shelf: keeping.shelf.map(Arc::new),
             failures: Failures::lasting(keeping.failures),
             flights: Flights::default(),
-            copying: Arc::new(Semaphore::new(COPYING as usize)),
+            reading: Arc::new(Semaphore::new(ROOM as usize)),
+            copying: Arc::new(Semaphore::new(ROOM as usize)),
             tasks,
         }))
     }
@@ -184,7 +188,9 @@ impl Results {
                     };
                     return self.copied(&report, origin).await;
                 }
-                Landing::Kept(report) => return self.copied(&report, Origin::Hit).await,
+                Landing::Kept(report, _turn) => return self.copied(&report, Origin::Hit).await,
+                // Boarding again would be one more wait for the same.
+                Landing::Refused(full @ Refusal::CopiesFull { .. }) => return Err(full),
                 // It was the first one's peer for whom there was no room.
                 Landing::Refused(_) if !is_first => {}
                 Landing::Refused(refusal) => return Err(refusal),
@@ -277,8 +283,10 @@ impl Inner {
     }
 
     async fn found_or_flown(&self, plan: &Plan, peer: Peer, job: Job, runway: &Runway) -> Landing {
-        if let Some(report) = self.kept(plan.key).await {
-            return Landing::Kept(Arc::new(report));
+        match self.kept(plan.key).await {
+            Ok(Some((report, turn))) => return Landing::Kept(Arc::new(report), turn),
+            Ok(None) => {}
+            Err(full) => return Landing::Refused(full),
         }
         let tell = |standing| {
             runway.standing.send_replace(standing);
@@ -295,28 +303,30 @@ impl Inner {
         Landing::Flown(report)
     }
 
-    async fn kept(&self, key: Key) -> Option<Report> {
+    /// With room for as long as anybody waits for a copy of it.
+    async fn kept(&self, key: Key) -> Result<Option<(Report, Option<Arc<Turn>>)>, Refusal> {
         if let Some(failure) = self.failures.recall(&key, Instant::now()) {
-            return Some(failure);
+            return Ok(Some((failure, None)));
         }
-        let shelf = Arc::clone(self.shelf.as_ref()?);
-        // Its file, and what is decoded from that.
-        let size = shelf.size(&key)?.saturating_mul(2);
-        let turn = turn(&self.copying, size).await.ok()?;
-        let read = move || {
-            let got = shelf.get(&key);
-            // Not before, even if nobody waits for it any more.
-            drop(turn);
-            got
+        let Some(shelf) = self.shelf.clone() else {
+            return Ok(None);
         };
-        let got = tokio::task::spawn_blocking(read).await;
-        match got.expect("reading an entry does not panic on any input") {
-            Ok(report) => report,
+        let Some(size) = shelf.size(&key) else {
+            return Ok(None);
+        };
+        // Its file, and what is decoded from that.
+        let turn = turn(&self.reading, size.saturating_mul(2)).await?;
+        // The room goes along, as the read goes on even if nobody waits for it any more.
+        let read = move || (shelf.get(&key), Arc::new(turn));
+        let read = tokio::task::spawn_blocking(read).await;
+        let (got, turn) = read.expect("reading an entry does not panic on any input");
+        Ok(match got {
+            Ok(report) => report.map(|report| (report, Some(turn))),
             Err(flaw) => {
                 tracing::warn!(%key, "a kept result is dropped, and the job is done again: {flaw}");
                 None
             }
-        }
+        })
     }
 
     /// Keeps a result if its job saw one and the same thing from before its beginning to its end.
@@ -389,8 +399,8 @@ fn is_named_by_chance(job: &Job) -> bool {
 }
 
 /// Waits for so much room, or for too long.
-async fn turn(copying: &Arc<Semaphore>, bytes: u64) -> Result<Turn, Refusal> {
-    let turn = Arc::clone(copying).acquire_many_owned(permits(bytes));
+async fn turn(room: &Arc<Semaphore>, bytes: u64) -> Result<Turn, Refusal> {
+    let turn = Arc::clone(room).acquire_many_owned(permits(bytes));
     let full = Refusal::CopiesFull { retry: PATIENCE };
     let turn = timeout(PATIENCE, turn).await.map_err(|_late| full)?;
     Ok(turn.expect("the semaphore is never closed"))
@@ -398,13 +408,13 @@ async fn turn(copying: &Arc<Semaphore>, bytes: u64) -> Result<Turn, Refusal> {
 
 /// What is larger than all the room is alone in it.
 fn permits(bytes: u64) -> u32 {
-    let mebibytes = bytes.div_ceil(1 << 20).clamp(1, u64::from(COPYING));
-    u32::try_from(mebibytes).unwrap_or(COPYING)
+    let mebibytes = bytes.div_ceil(1 << 20).clamp(1, u64::from(ROOM));
+    u32::try_from(mebibytes).unwrap_or(ROOM)
 }
 
-/// Mebibytes of results between the store, or the job, and those who are charged for them: four copies of the largest that
-/// the policies that come with the server allow, or hundreds of the usual ones.
-const COPYING: u32 = 256;
+/// Mebibytes, for reading and for copies each: some of the largest that the policies which come with the server allow, or
+/// hundreds of the usual ones.
+const ROOM: u32 = 256;
 /// How often somebody waits for another's job that then tells him nothing.
 const MOST_FLIGHTS: usize = 4;
 /// How long a request waits to know what it could have found.

@@ -25,10 +25,7 @@ pub(super) fn no_room(refusal: NoRoom, peer: Peer) -> Refusal {
             ),
             retry,
         },
-        NoRoom::CopiesFull { retry } => Refusal::Busy {
-            why: "it has no memory for more results just now".to_owned(),
-            retry,
-        },
+        NoRoom::CopiesFull { retry } => Refusal::NoRoomForResult { retry },
         NoRoom::Stopped => Refusal::Stopping,
     }
 }

@@ -37,12 +37,6 @@ fn a_server_that_is_asked_to_stop_answers_first() {
         stderr(&reply)
     );
     assert_eq!(server.ended().code(), Some(0));
-    // In good order, whether or not it has heard of each of its jobs; a real one takes them along.
-    let log = server.log();
-    assert!(
-        log.contains("stap-worker has ended (exit status: 0)"),
-        "{log}"
-    );
 }
 
 #[test]

@@ -249,7 +249,12 @@ impl Kits {
                     Outcome::Changed
                 }
             },
-            Ok(Learned::Different(reason)) => Outcome::Missing(Missing::Different(reason)),
+            Ok(Learned::Different(reason)) => match self.identity(learner).await {
+                Some(after) if after == about.identity => {
+                    Outcome::Missing(Missing::Different(reason))
+                }
+                _ => Outcome::Changed,
+            },
             Ok(Learned::Refused(reason)) => Outcome::Missing(Missing::Refused(reason)),
             Ok(Learned::Failed(reason)) => Outcome::Missing(Missing::Failed(reason)),
             Ok(Learned::Cancelled) => Outcome::Cancelled,

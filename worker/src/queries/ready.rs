@@ -64,19 +64,18 @@ impl Ready {
         answers: &Answers,
         missing: Vec<Missing>,
     ) -> io::Result<Self> {
-        let has = |object: &Object| {
+        // A batch is looked up again after another has failed, and may have more answers then.
+        let is_new = |object: &&Object| {
             self.links
                 .iter()
-                .any(|(cached, _)| *cached == object.cached)
+                .all(|(cached, _)| *cached != object.cached)
         };
-        if batch.objects.iter().any(has) {
-            // It is looked up again after something else failed.
-            return Ok(self.clone());
-        }
+        let new: Vec<_> = batch.objects.iter().filter(is_new).collect();
+        let is_first = new.len() == batch.objects.len();
         let digest = batch.digest();
-        let objects = answers.values().map(|answer| match answer {
-            Answer::Object(content) => content.len() as u64,
-            Answer::Refused(_) => 0,
+        let objects = new.iter().map(|object| match answers.get(&object.name) {
+            Some(Answer::Object(content)) => content.len() as u64,
+            Some(Answer::Refused(_)) | None => 0,
         });
         let bytes = self.bytes + objects.sum::<u64>();
         if bytes > MAX_BYTES {
@@ -86,7 +85,7 @@ impl Ready {
             )));
         }
         let mut links = self.links.to_vec();
-        for object in &batch.objects {
+        for object in new {
             let file = match answers.get(&object.name) {
                 Some(Answer::Object(content)) => {
                     let file = format!("{digest}-{}", object.name);
@@ -99,7 +98,8 @@ impl Ready {
             };
             links.push((object.cached.clone(), file));
         }
-        let all = self.missing.iter().cloned().chain(missing);
+        let more = missing.into_iter().filter(|_| is_first);
+        let all = self.missing.iter().cloned().chain(more);
         Ok(Self {
             shown: self.shown.clone(),
             links: Arc::new(links),
@@ -122,6 +122,15 @@ mod tests {
 
     /// An answer of so many bytes, and one that is none.
     fn added(ready: &Ready, bytes: usize) -> io::Result<Ready> {
+        let answers = [
+            ("a.o".to_owned(), Answer::Object(vec![0; bytes])),
+            ("b.o".to_owned(), Answer::Refused(String::new())),
+        ];
+        with(ready, bytes, &Answers::from(answers))
+    }
+
+    /// What there is of the answers of a batch.
+    fn with(ready: &Ready, bytes: usize, answers: &Answers) -> io::Result<Ready> {
         let object = |name: &str| Object {
             name: name.to_owned(),
             cached: format!("ab/{name}"),
@@ -134,11 +143,7 @@ mod tests {
             files: Vec::new(),
             objects: vec![object("a.o"), object("b.o"), object("c.o")],
         };
-        let answers = Answers::from([
-            ("a.o".to_owned(), Answer::Object(vec![0; bytes])),
-            ("b.o".to_owned(), Answer::Refused(String::new())),
-        ]);
-        ready.with(&batch, &answers, Vec::new())
+        ready.with(&batch, answers, Vec::new())
     }
 
     #[test]
@@ -161,6 +166,9 @@ mod tests {
         // As after a failure, when everything is looked up again.
         let again = added(&ready, 5).unwrap();
         assert_eq!((again.links().len(), again.bytes), (2, ready.bytes));
+        let late = Answers::from([("c.o".to_owned(), Answer::Object(vec![0; 3]))]);
+        let whole = with(&ready, 5, &late).unwrap();
+        assert_eq!((whole.links().len(), whole.bytes), (3, ready.bytes + 3));
         let full = Ready {
             bytes: MAX_BYTES - 4,
             ..nothing

@@ -84,6 +84,9 @@ async fn compare(
     let exact = kit.without_header();
     // A comparison that is too strict would be one without it.
     let mut is_well = kit != exact;
+    if !is_well {
+        println!("{}: no precompiled header was kept", variant.name());
+    }
     for (name, script) in scripts {
         let example = learner.example(name, script).await;
         let example = [example.map_err(anyhow::Error::msg).context(*name)?];
