@@ -133,41 +133,33 @@ impl Warmth {
         slot: Slot,
         cancelled: &CancellationToken,
     ) -> Result<Warming, Fault> {
-        let advanced = self.advanced(station, served, variant, slot, cancelled);
-        let warming = advanced.await?;
-        self.leaks.take(slot).map_or(Ok(warming), Err)
-    }
-
-    async fn advanced(
-        &self,
-        station: &Station,
-        served: &Served,
-        variant: Variant,
-        slot: Slot,
-        cancelled: &CancellationToken,
-    ) -> Result<Warming, Fault> {
-        let cold = |reason: String| Ok(Warming::Cold { reason });
-        if !served.can_be_warmed {
-            return cold("its stap is a replacement, of which nothing is known".to_owned());
-        }
-        let seed = self.seed_of(station, served, variant, slot, cancelled);
-        match seed.await {
-            Ok(Seed { is_due: true, .. }) => {
-                let record = self.record(station, served, variant, slot, cancelled);
-                record.await?;
+        let advanced = async {
+            let cold = |reason: String| Ok(Warming::Cold { reason });
+            if !served.can_be_warmed {
+                return cold("its stap is a replacement, of which nothing is known".to_owned());
             }
-            Ok(_) => {}
-            Err(reason) => return cold(reason),
-        }
-        match self.step(station, served, variant, slot, cancelled).await {
-            Step::More { done, all, .. } => Ok(Warming::Underway { done, all }),
-            Step::Complete => match self.obstacle(station, served, variant).await {
-                Some(reason) => cold(format!("pass 4 runs make as usual: {reason}")),
-                None => Ok(Warming::Warm),
-            },
-            Step::GivenUp(reason) => cold(reason),
-            Step::Cancelled => cold("it was stopped".to_owned()),
-        }
+            let seed = self.seed_of(station, served, variant, slot, cancelled);
+            match seed.await {
+                Ok(Seed { is_due: true, .. }) => {
+                    let record = self.record(station, served, variant, slot, cancelled);
+                    record.await?;
+                }
+                Ok(_) => {}
+                Err(reason) => return cold(reason),
+            }
+            match self.step(station, served, variant, slot, cancelled).await {
+                Step::More { done, all, .. } => Ok(Warming::Underway { done, all }),
+                Step::Complete => match self.obstacle(station, served, variant).await {
+                    Some(reason) => cold(format!("pass 4 runs make as usual: {reason}")),
+                    None => Ok(Warming::Warm),
+                },
+                Step::GivenUp(reason) => cold(reason),
+                Step::Cancelled => cold("it was stopped".to_owned()),
+            }
+        };
+        let warming: Result<Warming, Fault> = advanced.await;
+        // What a trusted job on the way may have left is the slot's, whatever became of the rest.
+        self.leaks.take(slot).map_or(warming, Err)
     }
 
     /// The same for a way of calling stap; `Err` says why there is none.
